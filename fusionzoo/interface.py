@@ -1,0 +1,244 @@
+"""What a component is: the contracts between encoders, necks, fusions, heads and the model that runs them.
+
+Axes, as the annotations of `forward` name them: `batch`, `channels`, `depth height width` (or `*space`), `tokens`,
+`embed`, `classes`, `columns`. Volumes are (depth, height, width).
+
+A model runs in one loop. Encoders go stage by stage and a fusion may act at three places:
+`exchange` between stages, `join` at the end, `decide` on the logits (fitted on validation data after training).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, TypeAlias, TypeVar
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from fusionzoo.spec import FeatureSpec, Modality, Need, TaskSpec
+
+#: A tensor for vector, tokens and map; a list of maps, fine to coarse, for a pyramid.
+Features: TypeAlias = Tensor | list[Tensor]
+
+T = TypeVar("T", bound=type)
+
+
+def component(*, source: str) -> Callable[[T], T]:
+    """Mark the one class of a file as its component, with the paper and the equations it comes from."""
+
+    def mark(cls: T) -> T:
+        cls.source = source
+        return cls
+
+    return mark
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Some cases, as the loader gives them.
+
+    Args:
+        inputs: One tensor per modality, `batch channels *space` or `batch columns`; zeros where a case has none.
+        present: Per modality, which cases have it.
+        targets: Per task, class codes; -1 where the label is missing.
+        index: Row of each case in the data set.
+    """
+
+    inputs: dict[str, Float[Tensor, "batch ..."]]
+    present: dict[str, Bool[Tensor, " batch"]]
+    targets: dict[str, Int[Tensor, " batch"]]
+    index: Int[Tensor, " batch"]
+
+    def to(self, device: Any) -> "Batch":
+        """The same batch on another device."""
+        return Batch(
+            {name: x.to(device, non_blocking=True) for name, x in self.inputs.items()},
+            {name: x.to(device, non_blocking=True) for name, x in self.present.items()},
+            {name: x.to(device, non_blocking=True) for name, x in self.targets.items()},
+            self.index.to(device, non_blocking=True),
+        )
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a fusion may look at beside the features.
+
+    Args:
+        present: Per modality, which cases have it.
+        targets: Class codes per task while training, None otherwise.
+        index: Row of each case in the data set (copies of one case share it), None outside training.
+    """
+
+    present: Mapping[str, Bool[Tensor, " batch"]]
+    targets: Mapping[str, Int[Tensor, " batch"]] | None = None
+    index: Int[Tensor, " batch"] | None = None
+
+
+@dataclass(frozen=True)
+class FusionOutput:
+    """What a fusion's `join` gives: features per named output, and auxiliary losses by name."""
+
+    features: dict[str, Tensor]
+    losses: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
+
+
+class AbstractEncoder(nn.Module):
+    """Turns one modality into features, stage by stage.
+
+    A subclass sets `self.stages`, one `FeatureSpec` for what each stage gives, and implements `stem` and `stage`.
+    What a stage gives is what the next stage takes, in the declared layout, so that a fusion may exchange features
+    between stages.
+    """
+
+    source: ClassVar[str] = ""
+    #: Kinds of modality that it reads.
+    accepts: ClassVar[frozenset[str]] = frozenset()
+    #: Whether stages can be run one by one (False: everything happens in the last one, and no fusion may exchange).
+    staged: ClassVar[bool] = True
+
+    stages: tuple[FeatureSpec, ...]
+
+    @property
+    def output(self) -> FeatureSpec:
+        """What it gives in the end: a pyramid where several stages give maps, else the last stage's features."""
+        if len(self.stages) > 1 and all(stage.layout == "map" for stage in self.stages):
+            return FeatureSpec.pyramid(tuple(stage.levels[0] for stage in self.stages))
+        return self.stages[-1]
+
+    def stem(self, x: Tensor) -> Tensor:
+        """From the input to what the first stage takes."""
+        return x
+
+    def stage(self, level: int, x: Any) -> Any:
+        """From what stage `level - 1` (or the stem) gave to what stage `level` gives."""
+        raise NotImplementedError
+
+    def emit(self, level: int, x: Any) -> Tensor:
+        """What the output keeps of a stage; a norm of its own, for instance."""
+        return x
+
+    def summary(self) -> "AbstractSummary | None":
+        """A new module from this encoder's output to one vector, where its paper has one of its own.
+
+        Assembly asks for it when a vector is needed, and pools the last level where this is None.
+        """
+        return None
+
+    def forward(self, x: Tensor) -> Features:
+        """All stages, one after the other."""
+        x = self.stem(x)
+        kept = []
+        for level in range(len(self.stages)):
+            x = self.stage(level, x)
+            kept.append(self.emit(level, x))
+        return kept if self.output.layout == "pyramid" else kept[-1]
+
+
+class AbstractSummary(nn.Module):
+    """From features to one vector per case; sets `self.output`."""
+
+    output: FeatureSpec
+
+    def forward(self, features: Any) -> Float[Tensor, "batch channels"]:
+        """One vector per case."""
+        raise NotImplementedError
+
+
+class AbstractNeck(nn.Module):
+    """Refines one encoder's features; built from their `FeatureSpec`, sets `self.output`."""
+
+    source: ClassVar[str] = ""
+    output: FeatureSpec
+
+    @classmethod
+    def need(cls, **options: Any) -> Need:
+        """What it takes, given its options."""
+        raise NotImplementedError
+
+    def summary(self) -> AbstractSummary | None:
+        """As `AbstractEncoder.summary`."""
+        return None
+
+    def forward(self, features: Any) -> Features:
+        """The refined features."""
+        raise NotImplementedError
+
+
+class AbstractFusion(nn.Module):
+    """Joins modalities.
+
+    Built from the features of each modality after the conversions that `needs` asked for, in the order of the spec
+    string. Sets `self.outputs`, one vector per named output; each output gets a head of its own, and `decide` turns
+    their logits into the final ones.
+    """
+
+    source: ClassVar[str] = ""
+    #: Where it acts: any of exchange, join, decide.
+    places: ClassVar[frozenset[str]] = frozenset({"join"})
+    min_modalities: ClassVar[int] = 2
+    max_modalities: ClassVar[int | None] = None
+    #: What it does about a missing modality: `zero` (its features are zeros), `mask` (it reads `Context.present`)
+    #: or `refuse`.
+    missing: ClassVar[str] = "zero"
+
+    outputs: dict[str, FeatureSpec]
+
+    @classmethod
+    def needs(cls, given: Mapping[str, FeatureSpec], **options: Any) -> dict[str, Need]:
+        """What it takes for each modality, given what the encoders give and its own options, defaults included."""
+        raise NotImplementedError
+
+    @property
+    def supervised(self) -> dict[str, float]:
+        """Outputs that the task loss is computed on, with weights; `final` is what `decide` gives."""
+        return {"final": 1.0}
+
+    def exchange(self, level: int, states: dict[str, Tensor], context: Context) -> dict[str, Tensor]:
+        """New features of each modality after stage `level`; runs only where `places` has `exchange`."""
+        return states
+
+    def join(self, features: dict[str, Any], context: Context) -> FusionOutput:
+        """The features of each output, and auxiliary losses."""
+        raise NotImplementedError
+
+    def decide(self, logits: Mapping[str, Mapping[str, Tensor]], context: Context) -> dict[str, Tensor]:
+        """Final logits per task, from the logits per output and task."""
+        (only,) = logits.values()
+        return dict(only)
+
+    def fit(self, logits: Mapping[str, Mapping[str, Tensor]], targets: Mapping[str, Tensor]) -> None:
+        """Fit `decide` on validation data after training; does nothing by default."""
+
+
+class AbstractHead(nn.Module):
+    """From one vector to logits for every task."""
+
+    source: ClassVar[str] = ""
+
+    def __init__(self, given: FeatureSpec, tasks: Sequence[TaskSpec]):
+        super().__init__()
+        self.given = given
+        self.tasks = tuple(tasks)
+
+    @classmethod
+    def need(cls, **options: Any) -> Need:
+        """What it takes, given its options."""
+        return Need(("vector",))
+
+    def forward(self, x: Float[Tensor, "batch channels"]) -> dict[str, Float[Tensor, "batch logits"]]:
+        """Logits per task: one for a binary task, one per class otherwise."""
+        raise NotImplementedError
+
+
+__all__ = [
+    "AbstractEncoder",
+    "AbstractFusion",
+    "AbstractHead",
+    "AbstractNeck",
+    "AbstractSummary",
+    "Batch",
+    "Context",
+    "Features",
+    "FusionOutput",
+    "Modality",
+    "component",
+]
