@@ -1,0 +1,1 @@
+"""Necks: refine the features of one encoder; one component a file, named as in spec strings."""

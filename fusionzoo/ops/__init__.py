@@ -1,0 +1,1 @@
+"""Tensor operations that several components share; the only place that looks at hardware."""
