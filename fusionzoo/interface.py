@@ -172,7 +172,8 @@ class AbstractFusion(nn.Module):
     """
 
     source: ClassVar[str] = ""
-    #: Where it acts: any of exchange, join, decide.
+    #: Where it acts: any of exchange (between stages), refine (features to features, before the next fusion of a
+    #: chain), join (features to outputs) and decide (logits to logits).
     places: ClassVar[frozenset[str]] = frozenset({"join"})
     min_modalities: ClassVar[int] = 2
     max_modalities: ClassVar[int | None] = None
@@ -180,7 +181,10 @@ class AbstractFusion(nn.Module):
     #: or `refuse`.
     missing: ClassVar[str] = "zero"
 
+    #: What `join` gives: one vector per output.
     outputs: dict[str, FeatureSpec]
+    #: What `refine` gives, where the fusion has it.
+    refined: dict[str, FeatureSpec]
 
     @classmethod
     def needs(cls, given: Mapping[str, FeatureSpec], **options: Any) -> dict[str, Need]:
@@ -192,9 +196,16 @@ class AbstractFusion(nn.Module):
         """Outputs that the task loss is computed on, with weights; `final` is what `decide` gives."""
         return {"final": 1.0}
 
+    def attach(self, stages: Mapping[str, Sequence[FeatureSpec]], tasks: Sequence[TaskSpec]) -> None:
+        """Build what depends on the encoders' stages or on the tasks; called once, right after construction."""
+
     def exchange(self, level: int, states: dict[str, Tensor], context: Context) -> dict[str, Tensor]:
         """New features of each modality after stage `level`; runs only where `places` has `exchange`."""
         return states
+
+    def refine(self, features: dict[str, Any], context: Context) -> dict[str, Any]:
+        """New features of each modality, as `refined` declares them."""
+        raise NotImplementedError
 
     def join(self, features: dict[str, Any], context: Context) -> FusionOutput:
         """The features of each output, and auxiliary losses."""

@@ -1,0 +1,335 @@
+"""Spec strings: `ct=penet3d+e3d_msca(dropout=0.3), table=kan -> msca -> linear`.
+
+    combo    = encoders "->" [fusion "->"] head
+    encoders = binding {"," binding}
+    binding  = {inputs "="} chain            inputs of one binding share its encoder
+    inputs   = name {"+" name}               joined by "+" they are stacked on channels
+    chain    = call {"+" call}
+    call     = name ["(" [option {"," option}] ")"]
+    option   = [name "="] value              a value without a name is the component's first option
+    value    = number | string | word | True | False | None | "(" {value ","} ")" | "[" {value ","} "]"
+
+Words are strings without quotes (`timm(regnety_032)`). Nothing is ever evaluated. `str` of what was parsed is the
+canonical text: options in alphabetical order, one way to write each value. Equality and hash are those of that text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from fusionzoo.errors import SpecError
+
+Value: TypeAlias = "int | float | bool | str | None | tuple[Value, ...]"
+
+_TOKEN = re.compile(
+    r"""
+      (?P<space>\s+)
+    | (?P<arrow>->)
+    | (?P<number>[+-]?(?:\d+\.\d*|\.\d+|\d+)(?:[eE][+-]?\d+)?(?![\w.]))
+    | (?P<word>[A-Za-z_][\w.]*(?:-(?!>)[\w.]+)*)
+    | (?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
+    | (?P<sign>[=+,()\[\]])
+    """,
+    re.VERBOSE,
+)
+_NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
+_BARE = re.compile(r"[A-Za-z_][\w.]*(?:-[\w.]+)*\Z")
+_CONSTANTS: Mapping[str, bool | None] = {"True": True, "False": False, "None": None}
+
+
+class _Canonical:
+    """Equality and hash by canonical text, so that `1` and `True` differ and `1` and `1.0` do not."""
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+
+@dataclass(frozen=True, eq=False)
+class Call(_Canonical):
+    """One component with its options; a positional option has the empty name."""
+
+    name: str
+    options: tuple[tuple[str, Value], ...] = ()
+    column: int = 0
+
+    def __str__(self) -> str:
+        if not self.options:
+            return self.name
+        shown = [
+            print_value(value) if not key else f"{key}={print_value(value)}"
+            for key, value in sorted(self.options, key=lambda option: option[0])
+        ]
+        return f"{self.name}({', '.join(shown)})"
+
+
+@dataclass(frozen=True, eq=False)
+class Chain(_Canonical):
+    """Components one after the other: an encoder and its necks, or fusions."""
+
+    calls: tuple[Call, ...]
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self.calls))
+
+
+@dataclass(frozen=True, eq=False)
+class Binding(_Canonical):
+    """Inputs that share one chain; each input is a tuple of modalities, stacked when there are several."""
+
+    inputs: tuple[tuple[str, ...], ...]
+    chain: Chain
+
+    def __str__(self) -> str:
+        return "=".join(["+".join(names) for names in self.inputs] + [str(self.chain)])
+
+
+@dataclass(frozen=True, eq=False)
+class Combo(_Canonical):
+    """Encoders, fusion and head, as a spec string says them."""
+
+    bindings: tuple[Binding, ...]
+    fusion: Chain | None
+    head: Call
+
+    def __str__(self) -> str:
+        encoders = ", ".join(map(str, self.bindings))
+        return " -> ".join([encoders, *([str(self.fusion)] if self.fusion else []), str(self.head)])
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of what the encoders give, in order: `ct`, `table`, or `clinic+derm` where inputs are stacked."""
+        return tuple("+".join(names) for binding in self.bindings for names in binding.inputs)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Every modality that the combo reads, in order."""
+        return tuple(name for binding in self.bindings for names in binding.inputs for name in names)
+
+
+def spec_hash(combo: Combo | Chain) -> str:
+    """Twelve hex digits that name a combo; the same meaning has the same hash."""
+    return hashlib.sha256(str(combo).encode()).hexdigest()[:12]
+
+
+def print_value(value: Value) -> str:
+    """Canonical text of an option's value."""
+    if isinstance(value, bool) or value is None:
+        return str(value)
+    if isinstance(value, float):
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, str):
+        bare = _BARE.match(value) and value not in _CONSTANTS
+        return value if bare else "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    return "(" + ", ".join(map(print_value, value)) + ")"
+
+
+def parse(text: str) -> Combo:
+    """Read a whole spec string; SpecError shows where it stops making sense."""
+    return _Parser(text).combo()
+
+
+def parse_chain(text: str) -> Chain:
+    """Read one component with its options, or several joined by `+`."""
+    parser = _Parser(text)
+    chain = parser.chain()
+    parser.end("the end of the spec")
+    return chain
+
+
+def parse_bindings(text: str) -> tuple[Binding, ...]:
+    """Read the encoders of a spec string alone; a chain without a modality has no inputs."""
+    parser = _Parser(text)
+    bindings = parser.bindings(named=False)
+    parser.end("',' or the end of the encoders")
+    return bindings
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    column: int
+
+
+class _Parser:
+    """Recursive descent over the tokens of one text."""
+
+    def __init__(self, text: str):
+        self.text = re.sub(r"\s", " ", text)
+        self.tokens = list(self._split(self.text))
+        self.position = 0
+
+    def _split(self, text: str) -> Iterator[_Token]:
+        column = 0
+        while column < len(text):
+            found = _TOKEN.match(text, column)
+            if found is None:
+                quote = text[column] in "'\""
+                what = "This quote is never closed." if quote else f"Unexpected character {text[column]!r}."
+                raise SpecError(what, text, column)
+            if found.lastgroup != "space":
+                yield _Token(str(found.lastgroup), found.group(), column)
+            column = found.end()
+        yield _Token("end", "", column)
+
+    @property
+    def token(self) -> _Token:
+        return self.tokens[self.position]
+
+    def fail(self, expected: str) -> SpecError:
+        found = "the end" if self.token.kind == "end" else repr(self.token.text)
+        return SpecError(f"Expected {expected}, found {found}.", self.text, self.token.column)
+
+    def take(self, *texts: str) -> bool:
+        if self.token.kind in ("sign", "arrow") and self.token.text in texts:
+            self.position += 1
+            return True
+        return False
+
+    def end(self, expected: str) -> None:
+        if self.token.kind != "end":
+            raise self.fail(expected)
+
+    def combo(self) -> Combo:
+        bindings = self.bindings(named=True)
+        stages = []
+        while self.take("->"):
+            stages.append((self.token.column, self.chain()))
+        self.end("'->' or the end of the spec")
+        features = sum(len(binding.inputs) for binding in bindings)
+        if not stages:
+            raise SpecError("A spec ends with '-> head', for instance '-> linear'; this one has no head.", self.text, len(self.text))
+        if len(stages) > 2:
+            raise SpecError("After the encoders come one fusion and one head; this is a third stage.", self.text, stages[2][0])
+        if len(stages) == 1 and features > 1:
+            names = ", ".join("+".join(i) for b in bindings for i in b.inputs)
+            raise SpecError(
+                f"{features} encoders' features ({names}) need a fusion before the head: '... -> concat -> {stages[0][1]}'.",
+                self.text,
+                stages[0][0],
+            )
+        column, head = stages[-1]
+        if len(head.calls) != 1:
+            raise SpecError("The head is one component, without '+'.", self.text, column)
+        return Combo(bindings, stages[0][1] if len(stages) == 2 else None, head.calls[0])
+
+    def bindings(self, *, named: bool) -> tuple[Binding, ...]:
+        bindings: list[Binding] = []
+        seen: set[str] = set()
+        while True:
+            start = self.token.column
+            binding = self.binding()
+            if named and not binding.inputs:
+                raise SpecError(
+                    f"Which modality does {str(binding.chain)!r} read? Write 'ct={binding.chain}'.", self.text, start
+                )
+            for name in (name for names in binding.inputs for name in names):
+                if name in seen:
+                    raise SpecError(f"The modality {name!r} is read twice.", self.text, start)
+                seen.add(name)
+            bindings.append(binding)
+            if not self.take(","):
+                return tuple(bindings)
+
+    def binding(self) -> Binding:
+        inputs: list[tuple[str, ...]] = []
+        while self._inputs_ahead():
+            names = [self.name("a modality")]
+            while self.take("+"):
+                names.append(self.name("a modality"))
+            self.take("=")
+            inputs.append(tuple(names))
+        return Binding(tuple(inputs), self.chain())
+
+    def _inputs_ahead(self) -> bool:
+        """Whether the next tokens are `name {+ name} =`."""
+        position = self.position
+        while self.tokens[position].kind == "word":
+            following = self.tokens[position + 1].text
+            if following == "=":
+                return True
+            if following != "+":
+                return False
+            position += 2
+        return False
+
+    def chain(self) -> Chain:
+        calls = [self.call()]
+        while self.take("+"):
+            calls.append(self.call())
+        return Chain(tuple(calls))
+
+    def call(self) -> Call:
+        column = self.token.column
+        name = self.name("the name of a component")
+        options: list[tuple[str, Value]] = []
+        if self.take("("):
+            while not self.take(")"):
+                if options and not self.take(","):
+                    raise self.fail("',' or ')'")
+                if self.take(")"):
+                    break
+                self._option(name, options)
+        return Call(name, tuple(options), column)
+
+    def _option(self, component: str, options: list[tuple[str, Value]]) -> None:
+        column = self.token.column
+        key = ""
+        if self.token.kind == "word" and self.tokens[self.position + 1].text == "=":
+            key = self.token.text
+            self.position += 2
+        elif options:
+            raise self.fail("an option as 'name=value' (only the first may go without its name)")
+        value = self.value()
+        if key in (known for known, _ in options):
+            raise SpecError(f"{component!r} is given the option {key!r} twice.", self.text, column)
+        options.append((key, value))
+
+    def name(self, expected: str) -> str:
+        token = self.token
+        if token.kind != "word":
+            raise self.fail(expected)
+        if not _NAME.match(token.text):
+            raise SpecError(
+                f"{token.text!r} can't be {expected}: names have lower-case letters, digits and '_'.", self.text, token.column
+            )
+        self.position += 1
+        return token.text
+
+    def value(self) -> Value:
+        token = self.token
+        for opening, closing in (("(", ")"), ("[", "]")):
+            if self.take(opening):
+                return self._items(closing)
+        if token.kind not in ("number", "word", "string"):
+            raise self.fail("a value (number, word, 'text', True, False, None or a list)")
+        self.position += 1
+        if token.kind == "word":
+            return _CONSTANTS.get(token.text, token.text)
+        if token.kind == "string":
+            return re.sub(r"\\(.)", r"\1", token.text[1:-1])
+        number = float(token.text)
+        if re.fullmatch(r"[+-]?\d+", token.text):
+            return int(token.text)
+        if number in (float("inf"), float("-inf")):
+            raise SpecError(f"{token.text} is too large.", self.text, token.column)
+        return number
+
+    def _items(self, closing: str) -> tuple[Value, ...]:
+        items: list[Value] = []
+        while not self.take(closing):
+            if items and not self.take(","):
+                raise self.fail(f"',' or '{closing}'")
+            if self.take(closing):
+                break
+            items.append(self.value())
+        return tuple(items)

@@ -1,0 +1,282 @@
+"""Which parts there are: built-ins by file name, plugins by entry point, notebook parts by decorator.
+
+Names are known without importing any part, and without torch; `load` is the one place where a name becomes a class.
+A plugin that can't be imported is set aside with its traceback and the rest works.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import os
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from fusionzoo.errors import BadOption, PluginError, UnknownComponent, nearest
+
+#: Kind of part -> folder under `fusionzoo/` and, for plugins, entry-point group `fusionzoo.<plural>`.
+FOLDERS: Mapping[str, str] = {
+    "encoder": "encoders",
+    "neck": "necks",
+    "fusion": "fusions",
+    "head": "heads",
+    "dataset": "data/datasets",
+    "system": "systems",
+}
+PLURALS: Mapping[str, str] = {kind: folder.rpartition("/")[2] for kind, folder in FOLDERS.items()}
+_PACKAGE = Path(__file__).parent
+
+T = TypeVar("T", bound=type)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One part, as known without importing it.
+
+    Args:
+        kind: encoder, neck, fusion, head, dataset or system.
+        name: What spec strings call it.
+        origin: `fusionzoo`, `notebook`, or the distribution and version of a plugin.
+        target: Module and class as `module:Class`; for built-ins the module, for systems the file.
+    """
+
+    kind: str
+    name: str
+    origin: str
+    target: str
+
+    @property
+    def summary(self) -> str:
+        """First line of the part's docstring, read from its file; empty for plugins that are not loaded."""
+        if self.origin != "fusionzoo":
+            return ""
+        path = Path(self.target) if self.kind == "system" else _module_path(self.target)
+        if self.kind == "system":
+            import tomllib
+
+            return str(tomllib.loads(path.read_text(encoding="utf-8")).get("summary", ""))
+        doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+        return doc.partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class BrokenPlugin:
+    """A plugin's part that is set aside, and why."""
+
+    kind: str
+    name: str
+    origin: str
+    target: str
+    reason: str
+
+
+_notebook: dict[tuple[str, str], type] = {}
+_broken: dict[tuple[str, str, str], BrokenPlugin] = {}
+
+
+def _module_path(module: str) -> Path:
+    return _PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
+
+
+@cache
+def _builtins(kind: str) -> dict[str, Entry]:
+    folder = _PACKAGE / FOLDERS[kind]
+    suffix = ".toml" if kind == "system" else ".py"
+    files = sorted(p for p in folder.glob(f"*{suffix}") if not p.stem.startswith("_")) if folder.is_dir() else []
+    package = "fusionzoo." + FOLDERS[kind].replace("/", ".")
+    return {
+        path.stem: Entry(kind, path.stem, "fusionzoo", str(path) if kind == "system" else f"{package}.{path.stem}")
+        for path in files
+    }
+
+
+@cache
+def _plugins(kind: str) -> dict[str, tuple[Entry, EntryPoint]]:
+    """Entry points of a kind; a name that is taken is set aside, naming both distributions."""
+    if os.environ.get("FUSIONZOO_PLUGINS", "").lower() == "off":
+        return {}
+    found: dict[str, tuple[Entry, EntryPoint]] = {}
+    for point in sorted(entry_points(group=f"fusionzoo.{PLURALS[kind]}"), key=lambda p: (p.name, p.value)):
+        origin = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+        entry = Entry(kind, point.name, origin, point.value)
+        taken = _builtins(kind).get(point.name) or found.get(point.name, (None,))[0]
+        if taken and (taken.origin, taken.target) != (origin, point.value):
+            _set_aside(
+                entry,
+                f"The name {point.name!r} is taken: {taken.origin} has a {kind} {point.name!r} too ({taken.target}), "
+                f"and {origin} can't replace it. Rename the entry point of one of them.",
+            )
+        elif not taken:
+            found[point.name] = (entry, point)
+    return found
+
+
+def _set_aside(entry: Entry, reason: str) -> None:
+    _broken[entry.kind, entry.name, entry.origin] = BrokenPlugin(
+        entry.kind, entry.name, entry.origin, entry.target, reason
+    )
+
+
+def refresh() -> None:
+    """Forget what was found, so that newly installed plugins are seen."""
+    _builtins.cache_clear()
+    _plugins.cache_clear()
+    _broken.clear()
+
+
+def entries(kind: str) -> list[Entry]:
+    """Every part of a kind, by name."""
+    notebook = {name: Entry(kind, name, "notebook", f"{cls.__module__}:{cls.__qualname__}") for (k, name), cls in _notebook.items() if k == kind}
+    plugins = {name: entry for name, (entry, _) in _plugins(kind).items()}
+    return sorted((_builtins(kind) | plugins | notebook).values(), key=lambda entry: entry.name)
+
+
+def names(kind: str) -> list[str]:
+    """Names of every part of a kind."""
+    return [entry.name for entry in entries(kind)]
+
+
+def broken() -> list[BrokenPlugin]:
+    """Plugin parts that were set aside so far."""
+    for kind in FOLDERS:
+        _plugins(kind)
+    return list(_broken.values())
+
+
+def entry(kind: str, name: str) -> Entry:
+    """The entry of one part; UnknownComponent names the nearest ones."""
+    for candidate in entries(kind):
+        if candidate.name == name:
+            return candidate
+    for part in broken():
+        if (part.kind, part.name) == (kind, name):
+            raise PluginError(f"The {kind} {name!r} of {part.origin} is set aside: {part.reason.strip().splitlines()[-1]} 'fusionzoo plugins' shows all of it.")
+    known = names(kind)
+    elsewhere = [k for k in FOLDERS if k != kind and name in names(k)]
+    hint = f"There is a {elsewhere[0]} of that name. " if elsewhere else nearest(name, known)
+    raise UnknownComponent(f"No {kind} is called {name!r}. {hint}'fusionzoo list {PLURALS[kind]}' shows all {len(known)}.")
+
+
+def load(kind: str, name: str) -> Any:
+    """The class of a part; imports its module, and so torch for the parts of a model."""
+    if (kind, name) in _notebook:
+        return _notebook[kind, name]
+    found = entry(kind, name)
+    if found.origin == "fusionzoo":
+        return _only_class(importlib.import_module(found.target), kind)
+    point = _plugins(kind)[name][1]
+    try:
+        return point.load()
+    except Exception as error:
+        reason = traceback.format_exc()
+        _set_aside(found, reason)
+        _plugins(kind).pop(name, None)
+        raise PluginError(
+            f"The {kind} {name!r} of {found.origin} can't be imported: {type(error).__name__}: {error}. "
+            f"It is set aside; 'fusionzoo plugins' shows the traceback."
+        ) from error
+
+
+def _only_class(module: Any, kind: str) -> type:
+    """The component that a built-in file defines: marked by `@component`, or the one data set class."""
+    here = [cls for cls in vars(module).values() if inspect.isclass(cls) and cls.__module__ == module.__name__]
+    if kind == "dataset":
+        parts = [cls for cls in here if any(base.__name__ == "AbstractDataset" for base in cls.__mro__)]
+    else:
+        parts = [cls for cls in here if "source" in vars(cls)]
+    if len(parts) != 1:
+        raise PluginError(f"{module.__name__} must define exactly one {kind}; it defines {len(parts)}.")
+    return parts[0]
+
+
+def register(kind: str, name: str) -> Callable[[T], T]:
+    """Decorator that adds a part for this process, for a notebook; a name that is taken is refused."""
+    if kind not in FOLDERS:
+        raise BadOption(f"There is no kind of part called {kind!r}. {nearest(kind, FOLDERS)}Kinds: {', '.join(FOLDERS)}.")
+
+    def add(cls: T) -> T:
+        taken = next((e for e in entries(kind) if e.name == name), None)
+        same = taken is not None and taken.origin == "notebook" and taken.target == f"{cls.__module__}:{cls.__qualname__}"
+        if taken is not None and not same:
+            raise PluginError(
+                f"The name {name!r} is taken: {taken.origin} has a {kind} {name!r} ({taken.target}). "
+                f"Register {cls.__qualname__} under another name."
+            )
+        _notebook[kind, name] = cls
+        return cls
+
+    return add
+
+
+def options(kind: str, name: str) -> dict[str, Any]:
+    """Keyword options of a part with their defaults, in order; a required one has `inspect.Parameter.empty`."""
+    parameters = inspect.signature(load(kind, name).__init__).parameters.values()
+    return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
+
+
+def bind(kind: str, name: str, given: Mapping[str, Any], text: str = "") -> dict[str, Any]:
+    """All options of a part: its defaults, with the given ones over them; the empty key is the first option.
+
+    Raises:
+        BadOption: An option that the part doesn't have, is given twice, or needs and isn't given.
+    """
+    known = options(kind, name)
+    hints = get_type_hints(load(kind, name).__init__)
+    first = next(iter(known), "")
+    where = f" Given in {text!r}." if text else ""
+    takes = f"It takes: {', '.join(known)}." if known else "It takes no options."
+    chosen: dict[str, Any] = {}
+    for key, value in given.items():
+        actual = key or first
+        if actual not in known:
+            asked = f"no option {key!r}" if key else "no option that goes without a name"
+            raise BadOption(f"{kind.capitalize()} {name!r} has {asked}. {nearest(key, known)}{takes}{where}")
+        if actual in chosen:
+            raise BadOption(f"{kind.capitalize()} {name!r} is given the option {actual!r} twice.{where}")
+        if not _fits(value, hints.get(actual, Any)):
+            raise BadOption(
+                f"Option {actual!r} of {kind} {name!r} takes {_say(hints[actual])}, not {value!r}.{where}"
+            )
+        chosen[actual] = value
+    lacking = [key for key, default in known.items() if default is inspect.Parameter.empty and key not in chosen]
+    if lacking:
+        raise BadOption(f"{kind.capitalize()} {name!r} needs {', '.join(lacking)}: write '{name}({lacking[0]}=...)'.{where}")
+    return {key: chosen.get(key, default) for key, default in known.items()}
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether an option's value, as the grammar gives it, agrees with the annotation."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, arg) for arg in args)
+    if origin is Literal:
+        return any(value == arg and type(value) is type(arg) for arg in args)
+    if origin in (tuple, Sequence):
+        return isinstance(value, tuple | list) and all(_fits(item, args[0]) for item in value)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if hint in (bool, str, NoneType):
+        return isinstance(value, hint)
+    return True
+
+
+def _say(hint: Any) -> str:
+    """An annotation in words."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return " or ".join(_say(arg) for arg in args)
+    if origin is Literal:
+        return " or ".join(str(arg) for arg in args)
+    if origin in (tuple, Sequence):
+        return f"a list ({_say(args[0])} each)"
+    words = {float: "a number", int: "a whole number", bool: "True or False", str: "a word", NoneType: "None"}
+    return words.get(hint, str(hint))
