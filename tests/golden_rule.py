@@ -1,8 +1,9 @@
 """Golden arrays, and the rule that fills tensors too large to store.
 
-`tests/golden/<name>.npz` holds `param/<official name>`, `in/<name>` and `out/<name>`, made once by running the released
-code in evaluation mode. `tests/golden/<name>.params.json` lists official names and shapes of weights that follow the rule:
-an integer hash of the name and of the position, without any random generator.
+`tests/golden/<name>.npz` holds `param/<official name>`, `in/<name>` and `out/<name>`, made once by
+running the released code in evaluation mode. `tests/golden/<name>.params.json` lists official names
+and shapes of weights that follow the rule: an integer hash of the name and of the position, without
+any random generator.
 """
 
 import json
@@ -28,7 +29,10 @@ def load(name: str) -> dict[str, dict[str, Tensor]]:
 
 
 def ruled_state(name: str, *, keep: str = "") -> dict[str, Tensor]:
-    """The state dict that `<name>.params.json` lists, filled by the rule; only names that begin with `keep`."""
+    """The state dict that `<name>.params.json` lists, filled by the rule.
+
+    Only names that begin with `keep`.
+    """
     shapes = json.loads((GOLDEN / f"{name}.params.json").read_text())
     return {key: fill(key, tuple(shape)) for key, shape in shapes.items() if key.startswith(keep)}
 

@@ -1,10 +1,11 @@
 """PENet: a 3D ResNeXt with squeeze-and-excitation for CT, three scales as a pyramid.
 
-Source: Huang et al., PENet, npj Digital Medicine 2020, doi:10.1038/s41746-020-0266-y, as MMCAF-Net uses it:
-the three scales feed its neck, and ASPP + global pooling is its image-only model.
-Differs from the released code: the segmentation decoders, which nothing reads, are not built; stochastic depth
-draws from torch's generator, not from Python's `random`, so that one seed fixes a run; one-channel input is
-convolved once with the summed stem weight, where the release copies it three times (the same numbers).
+Source: Huang et al., PENet, npj Digital Medicine 2020, doi:10.1038/s41746-020-0266-y, as MMCAF-Net
+uses it: the three scales feed its neck, and ASPP + global pooling is its image-only model.
+Differs from the released code: the segmentation decoders, which nothing reads, are not built;
+stochastic depth draws from torch's generator, not from Python's `random`, so that one seed fixes a
+run; one-channel input is convolved once with the summed stem weight, where the release copies the
+input three times (the same numbers).
 """
 
 import re
@@ -21,9 +22,9 @@ from fusionzoo.interface import AbstractEncoder, AbstractSummary, component
 from fusionzoo.ops.conv import SqueezeExcite
 from fusionzoo.spec import FeatureSpec, Modality
 
-#: Bottlenecks per stage, by the option `depth` (layers of the ResNet with a fourth stage of the same kind).
+#: Bottlenecks per stage by `depth`: the layers of the ResNet that would have a fourth stage.
 BLOCKS = {14: (1, 1, 1), 26: (2, 2, 2), 50: (3, 4, 6)}
-#: Channels at width 1: of the stem, and inside the bottlenecks of each stage (they give twice as many).
+#: Channels at width 1: of the stem, and inside each stage's bottlenecks, which give twice as many.
 STEM_CHANNELS = 64
 STAGE_CHANNELS = (128, 256, 512)
 ASPP_CHANNELS = 256
@@ -56,25 +57,33 @@ _RENAMES = (
 
 @component(source="Huang et al., PENet, npj Digital Medicine 2020; MMCAF-Net, image encoder")
 class PENet3D(AbstractEncoder):
-    """A stem and three stages of post-activation ResNeXt bottlenecks, group-normalised, with channel gates.
+    """A stem and three stages of ResNeXt bottlenecks with group norm and channel gates.
 
-    The stem gives 64 channels at stride (2, 4, 4); stages give 256, 512 and 1024 at strides (2, 4, 4), (4, 8, 8)
-    and (8, 16, 16), all times `width`. 10,502,896 parameters at the defaults.
+    The stem gives 64 channels at stride (2, 4, 4); the stages give 256, 512 and 1024 at strides
+    (2, 4, 4), (4, 8, 8) and (8, 16, 16); channels are times `width`. At the defaults it has
+    10,502,896 parameters.
 
     Args:
-        modality: A volume. One channel is seen as three equal ones, so that official weights load.
-        width: Scales channels and the groups of grouped convolutions together, so that a group keeps its channels.
-            A multiple of 1/4: group norm takes 16 channels a group, and the stem has 64 at width 1.
+        modality: A volume. One channel counts as three equal ones, so that official weights load.
+        width: Scales channels and the groups of grouped convolutions together, so that a group
+            keeps its channels. A multiple of 1/4: group norm takes 16 channels a group, and the
+            stem has 64 at width 1.
         depth: 50 for 3, 4, 6 bottlenecks in the stages, 26 for 2, 2, 2 and 14 for 1, 1, 1.
         cardinality: Groups of the grouped convolutions at width 1.
         stochastic_depth: Bottleneck `i` of `n` is left out of a training step with probability
-            `stochastic_depth * i / n` (one draw for the whole batch); nothing is rescaled in evaluation.
-        init: `kaiming` as the release trains it (normal, fan-in; the last norm of a bottleneck starts at 0),
-            or `torch` for torch's defaults.
+            `stochastic_depth * i / n` (one draw for the whole batch); evaluation rescales nothing.
+        init: `kaiming` as the release trains it (normal, fan-in, biases 0; the last norm of a
+            bottleneck starts at 0), or `torch` for torch's defaults.
 
     Inputs: `batch channels depth height width`, any size.
-    Returns: a pyramid of three maps, fine to coarse; every stride 2 gives `ceil(size / 2)`.
-    Raises: BadOption: a width, depth, cardinality or init that it can't be built with.
+    Returns: A pyramid of three maps, fine to coarse; every stride 2 gives `ceil(size / 2)`.
+    Raises: BadOption for options that it can't be built with.
+
+    Example:
+        >>> ct = Modality("ct", "volume", 1, (12, 48, 48))
+        >>> encoder = PENet3D(ct, width=0.25, depth=14)
+        >>> [tuple(scale.shape) for scale in encoder(torch.zeros(2, 1, 12, 48, 48))]
+        [(2, 64, 6, 12, 12), (2, 128, 3, 6, 6), (2, 256, 2, 3, 3)]
     """
 
     accepts = frozenset({"volume"})
@@ -123,16 +132,17 @@ class PENet3D(AbstractEncoder):
         return self.blocks[level](x)
 
     def summary(self) -> "PENetSummary":
-        """ASPP and global pooling: the release's image-only model, 8,063,232 parameters at width 1."""
+        """ASPP and global pooling, the release's image-only path (8,063,232 parameters)."""
         return PENetSummary(self.output, round(ASPP_CHANNELS * self.width), init=self.init)
 
     @classmethod
     def rename_official(cls, state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
-        """A released PENet's state dict as state dicts of our parts `encoder`, `summary` and `head`.
+        """State dicts of our parts `encoder`, `summary` and `head` from a released PENet's.
 
-        A leading `module.` is taken off; the decoders, which nothing reads, are left out.
+        A leading `module.` is taken off; the decoders, which nothing reads, are left out. The head
+        is a linear layer's `weight` and `bias`. What the release does not hold stays empty.
 
-        Raises: WeightsError: names that a PENet does not have.
+        Raises: WeightsError for names that a PENet does not have.
         """
         parts: dict[str, dict[str, Tensor]] = {"encoder": {}, "summary": {}, "head": {}}
         unknown = []
@@ -157,7 +167,7 @@ class PENet3D(AbstractEncoder):
 
 
 class Bottleneck(nn.Module):
-    """`leaky_relu(gate(expand(grouped(reduce(x)))) + skip(x))`, each convolution followed by a group norm.
+    """`leaky_relu(gate(expand(grouped(reduce(x)))) + skip(x))`, every convolution group-normalised.
 
     Args:
         in_channels: Channels of the input.
@@ -179,15 +189,18 @@ class Bottleneck(nn.Module):
         super().__init__()
         out_channels = 2 * inner_channels
         self.drop = drop
-        self.reduce = _conv_norm(in_channels, inner_channels, 1)
-        self.grouped = _conv_norm(
-            inner_channels, inner_channels, 3, stride=stride, padding=1, groups=groups
+        self.reduce = _normed(nn.Conv3d(in_channels, inner_channels, 1, bias=False))
+        grouped = nn.Conv3d(
+            inner_channels, inner_channels, 3, stride=stride, padding=1, groups=groups, bias=False
         )
-        self.expand = _conv_norm(inner_channels, out_channels, 1, activate=False)
+        self.grouped = _normed(grouped)
+        expand = nn.Conv3d(inner_channels, out_channels, 1, bias=False)
+        self.expand = _normed(expand, activate=False)
         self.gate = SqueezeExcite(out_channels)
         self.skip: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            self.skip = _conv_norm(in_channels, out_channels, 1, stride=stride, activate=False)
+            skip = nn.Conv3d(in_channels, out_channels, 1, stride=stride, bias=False)
+            self.skip = _normed(skip, activate=False)
 
     def forward(
         self, x: Float[Tensor, "batch inputs depth height width"]
@@ -200,7 +213,7 @@ class Bottleneck(nn.Module):
 
 
 class ASPP(nn.Module):
-    """Atrous spatial pyramid pooling: point-wise, dilation 6, dilation 12 and global branches, concatenated.
+    """Atrous spatial pyramid pooling: point-wise, dilation 6, dilation 12 and global branches.
 
     Source: Chen et al., DeepLabv3, 2017, in 3D and between two convolutions, as PENet has it.
 
@@ -212,13 +225,13 @@ class ASPP(nn.Module):
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
         branch = out_channels // 4
-        self.entry = _conv_norm(in_channels, out_channels, 3, padding=2, dilation=2, bias=True)
+        self.entry = _normed(nn.Conv3d(in_channels, out_channels, 3, padding=2, dilation=2))
         self.point = nn.Conv3d(out_channels, branch, 1)
         self.near = nn.Conv3d(out_channels, branch, 3, padding=6, dilation=6)
         self.far = nn.Conv3d(out_channels, branch, 3, padding=12, dilation=12)
         self.context = nn.Conv3d(out_channels, branch, 1)
         self.norm = _group_norm(out_channels)
-        self.exit = _conv_norm(out_channels, out_channels, 1, bias=True)
+        self.exit = _normed(nn.Conv3d(out_channels, out_channels, 1))
 
     def forward(
         self, x: Float[Tensor, "batch inputs depth height width"]
@@ -248,7 +261,8 @@ class PENetSummary(AbstractSummary):
 class _RepeatedInputConv3d(nn.Conv3d):
     """The stem's convolution, which sees a one-channel volume as three equal channels.
 
-    Convolving copies is convolving once with the weight summed over input channels, at a third of the work.
+    Convolving three copies is convolving once with the weight summed over its input channels, at a
+    third of the work.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -264,19 +278,8 @@ def _group_norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(channels // CHANNELS_PER_NORM_GROUP, channels)
 
 
-def _conv_norm(
-    in_channels: int,
-    out_channels: int,
-    kernel_size: int,
-    *,
-    activate: bool = True,
-    bias: bool = False,
-    **geometry: int,
-) -> nn.Sequential:
-    parts: OrderedDict[str, nn.Module] = OrderedDict(
-        conv=nn.Conv3d(in_channels, out_channels, kernel_size, bias=bias, **geometry),
-        norm=_group_norm(out_channels),
-    )
+def _normed(conv: nn.Conv3d, *, activate: bool = True) -> nn.Sequential:
+    parts: OrderedDict[str, nn.Module] = OrderedDict(conv=conv, norm=_group_norm(conv.out_channels))
     if activate:
         parts["act"] = nn.LeakyReLU()
     return nn.Sequential(parts)
@@ -301,33 +304,34 @@ def _initialise(module: nn.Module, init: str) -> None:
             if part.bias is not None:
                 nn.init.zeros_(part.bias)
         if isinstance(part, Bottleneck):
-            nn.init.zeros_(part.expand.norm.weight)
+            nn.init.zeros_(part.get_parameter("expand.norm.weight"))
 
 
 def _check_options(
     width: float, depth: int, cardinality: int, stochastic_depth: float, init: str
 ) -> None:
-    stem = STEM_CHANNELS * width
+    stem, inner, groups = STEM_CHANNELS * width, STAGE_CHANNELS[0] * width, cardinality * width
     if stem <= 0 or stem % CHANNELS_PER_NORM_GROUP:
         raise BadOption(
-            f"Encoder 'penet3d' can't be built with width={width}: its stem would have {stem:g} channels, "
-            "and group norm takes them 16 at a time. Use a multiple of 0.25."
+            f"Encoder 'penet3d' can't be built with width={width}: its stem would have {stem:g} "
+            "channels, and group norm takes them 16 at a time. Use a multiple of 0.25."
         )
     if depth not in BLOCKS:
+        known = ", ".join(map(str, BLOCKS))
+        raise BadOption(f"Encoder 'penet3d' has no depth {depth}. It is built with depth {known}.")
+    if groups < 1 or groups % 1 or inner % groups:
         raise BadOption(
-            f"Encoder 'penet3d' has no depth {depth}. It is built with depth {', '.join(map(str, BLOCKS))}."
-        )
-    groups = cardinality * width
-    if groups < 1 or groups % 1 or round(STAGE_CHANNELS[0] * width) % groups:
-        raise BadOption(
-            f"Encoder 'penet3d' can't be built with cardinality={cardinality} at width={width}: that makes "
-            f"{groups:g} groups of {STAGE_CHANNELS[0] * width:g} channels. "
-            "Choose a cardinality so that cardinality * width is a whole number that divides them."
+            f"Encoder 'penet3d' can't be built with cardinality={cardinality} at width={width}: "
+            f"that makes {groups:g} groups of {inner:g} channels. Choose a cardinality so that "
+            "cardinality * width is a whole number that divides them."
         )
     if not 0 <= stochastic_depth <= 1:
         raise BadOption(
-            f"Encoder 'penet3d' can't be built with stochastic_depth={stochastic_depth}: it is a probability. "
-            "Use a number from 0 (never) to 1."
+            f"Encoder 'penet3d' can't be built with stochastic_depth={stochastic_depth}: it is a "
+            "probability. Use a number from 0 (never) to 1."
         )
     if init not in ("kaiming", "torch"):
         raise BadOption(f"Encoder 'penet3d' knows no init {init!r}. It takes 'kaiming' or 'torch'.")
+
+
+__all__ = ["ASPP", "Bottleneck", "PENet3D", "PENetSummary"]

@@ -1,4 +1,4 @@
-"""Pieces of convolutional networks that several components share, for any number of spatial axes."""
+"""Pieces of convolutional networks that components share, for any number of spatial axes."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,8 @@ _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 class SqueezeExcite(nn.Module):
     """Channel gate `x * sigmoid(W2 leaky_relu(W1 mean(x) + b1) + b2)`.
 
-    Source: Hu et al., CVPR 2018, Eq. (2)-(4). Differs from the paper: leaky ReLU (slope 0.01), as in PENet.
+    Source: Hu et al., CVPR 2018, Eq. (2)-(4). Differs from the paper: leaky ReLU (slope 0.01), as
+    in PENet, for its ReLU.
 
     Args:
         channels: Channels of the map.
@@ -40,7 +41,7 @@ class SqueezeExcite(nn.Module):
 def channel_shuffle(
     x: Float[Tensor, "batch channels *space"], groups: int
 ) -> Float[Tensor, "batch channels *space"]:
-    """Channels of `groups` groups interleaved: channel `g * (channels / groups) + i` goes to `i * groups + g`.
+    """The channels of `groups` groups interleaved: channel i of group g becomes i * groups + g.
 
     One group, or as many groups as channels, leaves the map as it is.
     Source: Zhang et al., ShuffleNet, CVPR 2018, Sec. 3.1.
@@ -51,7 +52,7 @@ def channel_shuffle(
 def resize_to(
     x: Float[Tensor, "batch channels *space"], size: Sequence[int], *, align_corners: bool = True
 ) -> Float[Tensor, "batch channels *resized"]:
-    """The map interpolated linearly along every axis to `size`; itself where it has that size already."""
+    """The map interpolated linearly along every axis to `size`; itself where it has that size."""
     if tuple(x.shape[2:]) == tuple(size):
         return x
     return F.interpolate(x, size=tuple(size), mode=_LINEAR[x.ndim - 2], align_corners=align_corners)

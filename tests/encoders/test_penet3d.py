@@ -1,10 +1,10 @@
-"""PENet against golden outputs of the released code, its published sizes, and its stochastic depth."""
+"""PENet against golden outputs of the released code, its published sizes, stochastic depth."""
 
 import pytest
 import torch
 from torch import nn
 
-from fusionzoo.encoders.penet3d import ASPP, Bottleneck, PENet3D
+from fusionzoo.encoders.penet3d import ASPP, Bottleneck, PENet3D, PENetSummary
 from fusionzoo.errors import BadOption, WeightsError
 from fusionzoo.spec import FeatureSpec, Modality
 from tests import golden_rule
@@ -65,11 +65,18 @@ def test_aspp_golden():
     torch.testing.assert_close(aspp(golden["in"]["x"]), golden["out"]["y"], rtol=1e-4, atol=1e-4)
 
 
+def test_gap_linear_golden():
+    golden = golden_rule.load("gap_linear")
+    summary, head = PENetSummary(FeatureSpec.map(16, (2, 3, 4), (1, 1, 1)), 16), nn.Linear(16, 3)
+    summary.aspp = nn.Identity()
+    prefixed = {f"classifier.{name}": tensor for name, tensor in golden["param"].items()}
+    head.load_state_dict(PENet3D.rename_official(prefixed)["head"])
+    logits = head(summary([golden["in"]["x"]]))
+    torch.testing.assert_close(logits, golden["out"]["y"], rtol=1e-4, atol=1e-4)
+
+
 def test_official_weights_give_the_official_scales_and_logit():
-    golden, logit = (
-        golden_rule.load("penet50_encoder"),
-        golden_rule.load("penet50_full")["out"]["logit"],
-    )
+    golden, full = golden_rule.load("penet50_encoder"), golden_rule.load("penet50_full")["out"]
     official = {
         f"module.{name}": tensor for name, tensor in golden_rule.ruled_state("penet50_full").items()
     }
@@ -80,11 +87,16 @@ def test_official_weights_give_the_official_scales_and_logit():
     for module, part in ((encoder, "encoder"), (summary, "summary"), (head, "head")):
         module.load_state_dict(parts[part], assign=True)
     with torch.no_grad():
-        scales = encoder.eval()(golden["in"]["x"])
-        ours = head(summary(scales))
-    for scale, name in zip(scales, ("scale1", "scale2", "scale3"), strict=True):
-        torch.testing.assert_close(scale, golden["out"][name], rtol=1e-3, atol=1e-3)
-    torch.testing.assert_close(ours, logit, rtol=1e-3, atol=1e-3)
+        stem = encoder.eval().stem(golden["in"]["x"])
+        scales = encoder(golden["in"]["x"])
+        pairs = [
+            (stem, full["stem_pooled"]),
+            *zip(scales, golden["out"].values(), strict=True),
+            (summary.aspp(scales[-1]), full["aspp"]),
+            (head(summary(scales)), full["logit"]),
+        ]
+    for ours, theirs in pairs:
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-3)
 
 
 def test_published_sizes():
@@ -189,7 +201,7 @@ def test_bad_options(options, text):
 
 def test_foreign_weights_are_refused():
     with pytest.raises(
-        WeightsError, match="no PENet's: 1 of 2 names are unknown, 'layer1.weight' first"
+        WeightsError, match=r"no PENet's: 1 of 2 names are unknown, 'layer1\.weight' first"
     ):
         PENet3D.rename_official(
             {"module.out_conv.bias": torch.zeros(1), "layer1.weight": torch.zeros(1)}
