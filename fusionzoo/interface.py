@@ -93,7 +93,7 @@ class AbstractEncoder(nn.Module):
     #: Kinds of modality that it reads.
     accepts: ClassVar[frozenset[str]] = frozenset()
     #: Whether stages can be run one by one (False: everything happens in the last one, and no fusion may exchange).
-    staged: ClassVar[bool] = True
+    staged: bool = True
 
     stages: tuple[FeatureSpec, ...]
 
@@ -130,7 +130,7 @@ class AbstractEncoder(nn.Module):
         for level in range(len(self.stages)):
             x = self.stage(level, x)
             kept.append(self.emit(level, x))
-        return kept if self.output.layout == "pyramid" else kept[-1]
+        return kept if len(kept) > 1 and self.output.layout == "pyramid" else kept[-1]
 
 
 class AbstractSummary(nn.Module):
@@ -180,6 +180,8 @@ class AbstractFusion(nn.Module):
     #: What it does about a missing modality: `zero` (its features are zeros), `mask` (it reads `Context.present`)
     #: or `refuse`.
     missing: ClassVar[str] = "zero"
+    #: Trained parameters whose gradient is zero over vectors by the method's own arithmetic, as patterns of their names.
+    no_gradient: ClassVar[frozenset[str]] = frozenset()
 
     #: What `join` gives: one vector per output.
     outputs: dict[str, FeatureSpec]
