@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "fusionzoo"
 #: Lowest first. Parts of one row never import each other.
 ORDER = (
     ("errors",),
-    ("storage",),
+    ("schema", "storage"),
     ("spec",),
     ("grammar",),
     ("registry",),
