@@ -1,0 +1,1 @@
+"""From per-case predictions to metrics, intervals, comparisons and figures; free of torch."""
