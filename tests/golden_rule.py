@@ -28,13 +28,18 @@ def load(name: str) -> dict[str, dict[str, Tensor]]:
     return kinds
 
 
+def shapes(name: str) -> dict[str, tuple[int, ...]]:
+    """The official names and shapes that `<name>.params.json` lists."""
+    listed = json.loads((GOLDEN / f"{name}.params.json").read_text())
+    return {key: tuple(shape) for key, shape in listed.items()}
+
+
 def ruled_state(name: str, *, keep: str = "") -> dict[str, Tensor]:
     """The state dict that `<name>.params.json` lists, filled by the rule.
 
     Only names that begin with `keep`.
     """
-    shapes = json.loads((GOLDEN / f"{name}.params.json").read_text())
-    return {key: fill(key, tuple(shape)) for key, shape in shapes.items() if key.startswith(keep)}
+    return {key: fill(key, shape) for key, shape in shapes(name).items() if key.startswith(keep)}
 
 
 def fill(name: str, shape: tuple[int, ...]) -> Tensor:

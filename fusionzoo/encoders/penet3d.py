@@ -136,20 +136,27 @@ class PENet3D(AbstractEncoder):
         return PENetSummary(self.output, round(ASPP_CHANNELS * self.width), init=self.init)
 
     @classmethod
-    def rename_official(cls, state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+    def official_parts(cls, state: dict[str, Tensor]) -> dict[str, dict[str, Tensor]]:
         """State dicts of our parts `encoder`, `summary` and `head` from a released PENet's.
 
-        A leading `module.` is taken off; the decoders, which nothing reads, are left out. The head
-        is a linear layer's `weight` and `bias`. What the release does not hold stays empty.
+        A leading `module.` is taken off; the decoders, which nothing reads, are left out. Of
+        MMCAF-Net's image model, its `encoder.` is read. The head is a linear layer's `weight` and
+        `bias`.
 
         Raises: WeightsError for names that a PENet does not have.
         """
+        state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
+        inside = {
+            name.removeprefix("encoder."): tensor
+            for name, tensor in state.items()
+            if name.startswith("encoder.")
+        }
         parts: dict[str, dict[str, Tensor]] = {"encoder": {}, "summary": {}, "head": {}}
         unknown = []
-        for official, tensor in state.items():
-            name = official.removeprefix("module.")
-            if _UNUSED.match(name):
+        for official, tensor in (inside or state).items():
+            if _UNUSED.match(official):
                 continue
+            name = official
             for pattern, ours in _RENAMES:
                 name = re.sub(pattern, ours, name)
             part, _, rest = name.partition(".")
@@ -164,6 +171,11 @@ class PENet3D(AbstractEncoder):
                 "or load weights that fusionzoo saved without renaming them."
             )
         return parts
+
+    @classmethod
+    def rename_official(cls, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """This encoder's state dict from that of a released PENet or MMCAF-Net image model."""
+        return cls.official_parts(state)["encoder"]
 
 
 class Bottleneck(nn.Module):
@@ -252,6 +264,11 @@ class PENetSummary(AbstractSummary):
         self.aspp = ASPP(given.channels, channels)
         self.output = FeatureSpec.vector(channels)
         _initialise(self, init)
+
+    @classmethod
+    def rename_official(cls, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """This summary's state dict from that of a released PENet."""
+        return PENet3D.official_parts(state)["summary"]
 
     def forward(self, features: list[Tensor]) -> Float[Tensor, "batch channels"]:
         """One vector per case from the last map of a pyramid."""

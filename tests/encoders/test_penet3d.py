@@ -26,7 +26,7 @@ def from_official(
     param: dict[str, torch.Tensor], prefix: str, part: str, cut: str
 ) -> dict[str, torch.Tensor]:
     """A part of a golden network through the official names of the whole one."""
-    renamed = PENet3D.rename_official({prefix + name: tensor for name, tensor in param.items()})[
+    renamed = PENet3D.official_parts({prefix + name: tensor for name, tensor in param.items()})[
         part
     ]
     return {name.removeprefix(cut): tensor for name, tensor in renamed.items()}
@@ -70,7 +70,7 @@ def test_gap_linear_golden():
     summary, head = PENetSummary(FeatureSpec.map(16, (2, 3, 4), (1, 1, 1)), 16), nn.Linear(16, 3)
     summary.aspp = nn.Identity()
     prefixed = {f"classifier.{name}": tensor for name, tensor in golden["param"].items()}
-    head.load_state_dict(PENet3D.rename_official(prefixed)["head"])
+    head.load_state_dict(PENet3D.official_parts(prefixed)["head"])
     logits = head(summary([golden["in"]["x"]]))
     torch.testing.assert_close(logits, golden["out"]["y"], rtol=1e-4, atol=1e-4)
 
@@ -80,7 +80,7 @@ def test_official_weights_give_the_official_scales_and_logit():
     official = {
         f"module.{name}": tensor for name, tensor in golden_rule.ruled_state("penet50_full").items()
     }
-    parts = PENet3D.rename_official(official)
+    parts = PENet3D.official_parts(official)
     with torch.device("meta"):
         encoder = PENet3D(Modality("ct", "volume", 1, (8, 64, 64)), init="torch")
         summary, head = encoder.summary(), nn.Linear(256, 1)
@@ -203,6 +203,6 @@ def test_foreign_weights_are_refused():
     with pytest.raises(
         WeightsError, match=r"no PENet's: 1 of 2 names are unknown, 'layer1\.weight' first"
     ):
-        PENet3D.rename_official(
+        PENet3D.official_parts(
             {"module.out_conv.bias": torch.zeros(1), "layer1.weight": torch.zeros(1)}
         )
