@@ -6,7 +6,7 @@ undefined is left out; where that happens to more than a tenth of them there is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -92,14 +92,16 @@ class Resampling:
             threshold: One number or one per case.
             names: Which metrics.
         """
-        codes = np.searchsorted(self.patients, np.asarray(groups, dtype=str))
-        parts = [scored.replicates(weights, threshold, names) for weights in self._weights(codes)]
+        rows = max(1, _CHUNK_VALUES // max(len(scored.labels), 1))
+        starts = range(0, len(self.counts), rows)
+        chunks = (self.weights(groups, slice(start, start + rows)) for start in starts)
+        parts = [scored.replicates(weights, threshold, names) for weights in chunks]
         return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
-    def _weights(self, codes: NDArray[np.int64]) -> Iterator[Array]:
-        rows = max(1, _CHUNK_VALUES // max(len(codes), 1))
-        for start in range(0, len(self.counts), rows):
-            yield self.counts[start : start + rows][:, codes].astype(float)
+    def weights(self, groups: ArrayLike, rows: slice = slice(None)) -> Array:
+        """How often each case was drawn, `replicates cases`, in the replicates `rows`."""
+        codes = np.searchsorted(self.patients, np.asarray(groups, dtype=str))
+        return self.counts[rows][:, codes].astype(float)
 
 
 def bootstrap_intervals(
