@@ -147,14 +147,25 @@ def test_odd_volumes_and_float64():
     assert str(neck.output) == str(encoder.output)
 
 
-def test_top_down_then_bottom_up():
-    """A change of the coarsest map reaches all outputs; one of the finest, all as well."""
-    neck = E3DMSCA(SMALL).eval()
-    maps = maps_of(SMALL)
-    before = neck(maps)
-    for changed in (0, 2):
-        after = neck([x + (i == changed) for i, x in enumerate(maps)])
-        assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+def test_composition_of_the_three_paper_scales():
+    neck, maps = E3DMSCA(SMALL, dropout=0.3).eval(), maps_of(SMALL)
+    n1, n2, n3 = (stem(x) for stem, x in zip(neck.stems, maps, strict=True))
+
+    def attend(level, x):
+        channel = neck.channel_gates[level](x)
+        return neck.mixers[level](neck.spatial_gates[0].gate(channel) * channel)
+
+    def up(level, x, size):
+        doubled = neck.ups[level](x)
+        return nn.functional.interpolate(doubled, size, mode="trilinear", align_corners=True)
+
+    d3 = attend(2, n3)
+    d2 = attend(1, n2 + up(1, d3, (3, 3, 3)))
+    d1 = attend(0, n1 + up(0, d2, (5, 6, 5)))
+    b1 = neck.merges[0](d2, d1)
+    b2 = neck.merges[1](d3, b1)
+    for ours, expected in zip(neck(maps), (d1, b1, b2), strict=True):
+        torch.testing.assert_close(ours, expected)
 
 
 def test_shared_gate_and_dropout_variants():
