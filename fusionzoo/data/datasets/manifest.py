@@ -1,0 +1,192 @@
+"""Your own data: a manifest with one row a case, and a `dataset.yaml` that says what it holds.
+
+Source: the data's owner; docs/own_data.md shows the format and lists every error.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+
+from fusionzoo.data.dataset import AbstractDataset
+from fusionzoo.data.image_files import ImageFiles
+from fusionzoo.data.leakage import check_copies, check_inputs, check_split
+from fusionzoo.data.manifest import Cases, locate, read_cases
+from fusionzoo.data.problems import Problems
+from fusionzoo.data.roles import Roles, SplitRole
+from fusionzoo.data.rows import Rows
+from fusionzoo.data.suspicions import look
+from fusionzoo.spec import DataSpec, Modality
+
+#: Files that together are larger are not decoded when the data set is opened, in GiB.
+FULL_CHECK_GIB = 2.0
+
+
+class Manifest(AbstractDataset):
+    """Cases of a CSV, TSV, JSONL or Parquet file, with the roles of a `dataset.yaml`.
+
+    Nothing is guessed: a column without a role is not used, and a volume without a voxel size is
+    not resampled. What looks odd but can be used is in `warnings`. `roles` holds the yaml, its text
+    included, and `split_scheme` how folds are to be made where it says so.
+
+    Args:
+        path: The `dataset.yaml`, or the manifest with a `dataset.yaml` beside it.
+        roles: The yaml, where it is not beside the manifest.
+        root: Folder that the files' paths are relative to and may not leave; the yaml's `root:`, or
+            else the manifest's own folder, where not given.
+        predict: Read new cases: no targets, no split, and all else as strictly as ever.
+        check: `full` decodes every image at once; `headers` reads what stands in front of the
+            values, and values when they are used; `auto` is `full` up to 2 GiB of files.
+        cache_gib: Prepared images are kept in memory where all of them need no more than this.
+
+    Raises:
+        DataError: Everything that is wrong, each with its row, column, value and remedy.
+        MissingExtra: A package that reads a format is not installed.
+    """
+
+    about: ClassVar[str] = "Your own data. Its terms are yours to know."
+
+    def __init__(
+        self,
+        *,
+        path: str | Path,
+        roles: str | Path | None = None,
+        root: str | Path | None = None,
+        predict: bool = False,
+        check: Literal["auto", "full", "headers"] = "auto",
+        cache_gib: float = 1.0,
+    ):
+        manifest, self.roles = locate(Path(path), None if roles is None else Path(roles))
+        if root is None:
+            inside = self.roles.root if roles is None else None
+            root = (
+                manifest.parent if inside is None else Path(path).parent / Path(inside).expanduser()
+            )
+        problems, warnings = Problems(), Problems()
+        read = read_cases(manifest, self.roles, Path(root), problems, predict=predict)
+        if read is None:
+            problems.refuse(str(manifest))
+        assert read is not None
+        self._cases, rows = read
+        self._images = _image_files(self._cases, self.roles)
+        self._check_images(problems, warnings, check, cache_gib)
+        if not predict:
+            check_split(self._cases, self.roles, problems)
+            check_inputs(self._cases, rows, self.roles, problems)
+        problems.refuse(str(manifest))
+        if not predict:
+            look(self._cases, rows, self.roles, warnings)
+        self.warnings: tuple[str, ...] = warnings.lines()
+        self._describe(manifest, rows, predict)
+
+    def _describe(self, manifest: Path, rows: Rows, predict: bool) -> None:
+        cases, roles = self._cases, self.roles
+        tables = [
+            Modality(name, "table", columns.num_encoded) for name, columns in roles.tables.items()
+        ]
+        self.spec = DataSpec(
+            name=roles.name or manifest.absolute().parent.name,
+            modalities=(*(role.modality for role in roles.images), *tables),
+            tasks=tuple(role.task for role in roles.targets),
+        )
+        self.cases = cases.ids
+        self.groups = cases.groups
+        self.columns = roles.tables
+        self.given_split, self.given_folds = cases.split, cases.folds
+        unknown = np.full(len(rows), -1, dtype=np.int64)
+        self.targets = {
+            r.name: unknown if predict else cases.targets[r.name] for r in roles.targets
+        }
+
+    @property
+    def split_scheme(self) -> SplitRole | None:
+        """How folds are to be made; None where the manifest gives them or the yaml doesn't say."""
+        split = self.roles.split
+        return split if split is not None and split.scheme is not None else None
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 over cases, groups, targets, split, tables, files and their preparation.
+
+        The order of rows, the names of files and columns that no role uses don't change it.
+        """
+        hashes = {name: files.hashes() for name, files in self._images.items()}
+        whole = hashlib.sha256(_preparation(self.roles).encode())
+        for index in sorted(range(len(self.cases)), key=lambda i: self.cases[i]):
+            tables = {
+                name: {column: _plain(frame[column].iloc[index]) for column in frame}
+                for name, frame in self._cases.tables.items()
+            }
+            entry = {
+                "case": self.cases[index],
+                "group": str(self.groups[index]),
+                "part": None if self._cases.parts is None else str(self._cases.parts[index]),
+                "targets": {name: int(codes[index]) for name, codes in self.targets.items()},
+                "tables": tables,
+                "images": {name: found[index] for name, found in hashes.items()},
+                "spacing": {n: found[index] for n, found in self._cases.spacings.items()},
+            }
+            whole.update(json.dumps(entry, sort_keys=True).encode())
+        return whole.hexdigest()
+
+    def image(self, modality: str, index: int) -> np.ndarray:
+        """One image or volume, float32 `(channels, *size)`; zeros where the case has none."""
+        return self._images[modality].image(index)
+
+    def table(self, modality: str) -> pd.DataFrame:
+        """The raw table: columns of float64 or objects, NaN or None where a cell is empty."""
+        return self._cases.tables[modality].copy()
+
+    def present(self, modality: str) -> np.ndarray:
+        """Which cases have this modality: an optional image is absent where its cell is empty."""
+        if modality not in self._images:
+            return super().present(modality)
+        return np.array([path is not None for path in self._images[modality].paths], dtype=bool)
+
+    def _check_images(
+        self, problems: Problems, warnings: Problems, check: str, cache_gib: float
+    ) -> None:
+        images = self._images.values()
+        keep = sum(files.decoded_bytes for files in images) <= cache_gib * 2**30
+        small = sum(files.file_bytes for files in images) <= FULL_CHECK_GIB * 2**30
+        full = check == "full" or (check == "auto" and small)
+        for files in images:
+            files.keep = keep
+            files.check(problems, warnings, full=full)
+        if full:
+            hashes = {name: files.hashes() for name, files in self._images.items()}
+            check_copies(self._cases, hashes, problems, warnings)
+
+
+def _image_files(cases: Cases, roles: Roles) -> dict[str, ImageFiles]:
+    return {
+        role.name: ImageFiles(
+            role, cases.ids, cases.lines, cases.files[role.name], cases.spacings.get(role.name)
+        )
+        for role in roles.images
+    }
+
+
+def _preparation(roles: Roles) -> str:
+    """What the roles do to the content of the cases, without the columns' names of files."""
+    images = [asdict(role) for role in roles.images]
+    for image in images:
+        for name in ("column", "spacing_column", "optional"):
+            del image[name]
+    tables = {name: asdict(columns) for name, columns in roles.tables.items()}
+    targets = [[role.name, role.classes] for role in roles.targets]
+    return json.dumps([images, tables, targets], sort_keys=True)
+
+
+def _plain(value: object) -> object:
+    """A cell as JSON: None for an empty one."""
+    if isinstance(value, float):
+        return None if np.isnan(value) else float(value)
+    return value

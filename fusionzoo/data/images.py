@@ -1,0 +1,343 @@
+"""Reads one volume or image: npy, npz, NIfTI, png, jpg and tif, with its geometry or a refusal.
+
+A NIfTI volume is turned to the order in which an axial DICOM series is read: axes (depth, height,
+width) = (z, y, x), with z towards the head, y towards the back and x towards the patient's left.
+Its voxel size comes from the file. Arrays of npy and npz are taken to be (z, y, x) already and have
+no voxel size, unless the npz holds three numbers called `spacing`.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from fusionzoo.errors import FusionZooError, MissingExtra
+
+ARRAYS = (".npy", ".npz")
+NIFTI = (".nii", ".nii.gz")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+Kind = Literal["volume", "rgb", "gray"]
+
+_MM = {"meter": 1000.0, "micron": 0.001}
+#: Voxel sizes that differ by less than this share are taken to be equal.
+SPACING_TOLERANCE = 0.01
+
+
+class UnreadableImage(FusionZooError):
+    """A file that can't be read as what it is said to be; `code` is E05, E06 or E07."""
+
+    def __init__(self, path: Path, code: str, text: str, remedy: str):
+        self.path, self.code, self.text, self.remedy = path, code, text, remedy
+        super().__init__(f"{code} {path}: {text}. {remedy}")
+
+
+@dataclass(frozen=True)
+class Header:
+    """What is known of a file before its values are decoded.
+
+    Args:
+        size: Spatial size, (depth, height, width) or (height, width).
+        spacing_mm: Voxel size in the same order; None where the file holds none.
+    """
+
+    size: tuple[int, ...]
+    spacing_mm: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded file.
+
+    Args:
+        values: float32 `(channels, *size)`, as the file holds them.
+        spacing_mm: Voxel size in mm (depth, height, width); None where the file holds none.
+        full_scale: Value of full brightness: 255 or 65535 for integer pictures, else 1.
+    """
+
+    values: np.ndarray
+    spacing_mm: tuple[float, ...] | None = None
+    full_scale: float = 1.0
+
+
+def suffix(path: Path) -> str:
+    """The suffix in lower case, `.nii.gz` as one."""
+    return ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+
+
+def read_header(path: Path, kind: Kind, key: str | None = None) -> Header:
+    """Size and voxel size of a file, without decoding its values where the format permits.
+
+    Raises:
+        UnreadableImage: The file is damaged, of another format, or of another kind.
+    """
+    found = _reader_of(path, kind)
+    if found in ARRAYS:
+        with _decoding(path):
+            shape, dtype, spacing_mm = _array_header(path, key)
+        return Header(_array_size(path, kind, shape, dtype), spacing_mm)
+    if found in NIFTI:
+        return _nifti(path)[1]
+    with _decoding(path), Image.open(path) as image:
+        pages, size = getattr(image, "n_frames", 1), (image.height, image.width)
+    if pages != 1:
+        remedy = "Save the page that you mean, or the stack as npy."
+        raise UnreadableImage(path, "E07", f"{pages} pages where one image is wanted", remedy)
+    return Header(size)
+
+
+def read_image(path: Path, kind: Kind, key: str | None = None) -> Picture:
+    """The values of a file, complete, finite and not all equal.
+
+    Raises:
+        UnreadableImage: The file is damaged, of another format, or of another kind.
+    """
+    header = read_header(path, kind, key)
+    found = suffix(path)
+    full_scale = 1.0
+    if found in ARRAYS:
+        with _decoding(path):
+            values = _array(path, key)
+        full_scale = _full_scale(values.dtype) if kind != "volume" else 1.0
+        values = np.moveaxis(values, -1, 0) if kind == "rgb" else values.reshape(1, *header.size)
+    elif found in NIFTI:
+        values = _nifti_values(path)
+    else:
+        values, full_scale = _decode(path, kind)
+    values = np.ascontiguousarray(values, dtype=np.float32)
+    if not np.isfinite(values).all():
+        count = int(values.size - np.isfinite(values).sum())
+        raise UnreadableImage(
+            path, "E07", f"{count} values are NaN or infinite", "Replace them in the file."
+        )
+    if values.min() == values.max():
+        remedy = "Check the file's export, or remove the row."
+        raise UnreadableImage(path, "E07", f"every value is {values.min():g}", remedy)
+    return Picture(values, header.spacing_mm, full_scale)
+
+
+def _reader_of(path: Path, kind: Kind) -> str:
+    """The suffix, where it goes with the kind."""
+    found = suffix(path)
+    if found in (".dcm", ".dicom"):
+        raise UnreadableImage(
+            path, "E06", "DICOM is not yet read", "Convert the series to NIfTI (.nii.gz) or npy."
+        )
+    known = ARRAYS + (NIFTI if kind == "volume" else PICTURES)
+    if found in known:
+        return found
+    if found in NIFTI + PICTURES:
+        remedy = (
+            "Say kind: volume."
+            if found in NIFTI
+            else "Say kind: rgb or gray, or save a volume as npy or NIfTI."
+        )
+        raise UnreadableImage(path, "E07", f"a {found} file is no {kind}", remedy)
+    raise UnreadableImage(
+        path,
+        "E05",
+        f"the format {found or 'without a suffix'} is not known",
+        f"Known: {', '.join(known)}.",
+    )
+
+
+@contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises into E05: damaged files make decoders fail in many ways."""
+    try:
+        yield
+    except (FusionZooError, MemoryError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).replace(str(path), path.name).split())
+        reason = f"{type(error).__name__}: {reason[:160]}"
+        text = f"the file can't be decoded, it is damaged or cut off ({reason})"
+        raise UnreadableImage(path, "E05", text, "Copy or export it again.") from error
+
+
+def _array_header(
+    path: Path, key: str | None
+) -> tuple[tuple[int, ...], np.dtype, tuple[float, ...] | None]:
+    """Shape, type and voxel size of an array file, checked to be as long as its header says."""
+    if suffix(path) == ".npy":
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        return array.shape, array.dtype, None
+    with zipfile.ZipFile(path) as archive:
+        name = _member(
+            path, [info.filename.removesuffix(".npy") for info in archive.infolist()], key
+        )
+        with archive.open(f"{name}.npy") as member:
+            version = np.lib.format.read_magic(member)
+            reader: Any = (
+                np.lib.format.read_array_header_1_0
+                if version == (1, 0)
+                else np.lib.format.read_array_header_2_0
+            )
+            shape, _, dtype = reader(member)
+        if archive.getinfo(f"{name}.npy").file_size < int(np.prod(shape)) * dtype.itemsize:
+            raise ValueError(f"the array {name!r} is shorter than its header says")
+    with np.load(path, allow_pickle=False) as file:
+        spacing = np.asarray(file["spacing"], dtype=float) if "spacing" in file.files else None
+    if spacing is None:
+        return shape, dtype, None
+    if spacing.shape != (3,) or not (np.isfinite(spacing).all() and (spacing > 0).all()):
+        remedy = "Store three positive numbers in mm: depth, height, width."
+        raise UnreadableImage(path, "E07", f"the array 'spacing' is {spacing.tolist()}", remedy)
+    return shape, dtype, tuple(spacing.tolist())
+
+
+def _member(path: Path, names: list[str], key: str | None) -> str:
+    """The array to read of an npz."""
+    arrays = [name for name in names if name != "spacing"]
+    if key is not None and key in names:
+        return key
+    if key is None and len(arrays) == 1:
+        return arrays[0]
+    asked = f"no array {key!r}" if key is not None else f"{len(arrays)} arrays"
+    remedy = f"Name one under key: in the dataset.yaml; it holds {', '.join(arrays) or 'none'}."
+    raise UnreadableImage(path, "E07", f"the npz has {asked}", remedy)
+
+
+def _array(path: Path, key: str | None) -> np.ndarray:
+    loaded = np.load(path, allow_pickle=False)
+    if isinstance(loaded, np.ndarray):
+        return loaded
+    with loaded:
+        return loaded[_member(path, loaded.files, key)]
+
+
+def _array_size(path: Path, kind: Kind, shape: tuple[int, ...], dtype: np.dtype) -> tuple[int, ...]:
+    """Spatial size of an array, where shape and type go with the kind."""
+    if dtype.kind not in "buif":
+        raise UnreadableImage(
+            path, "E07", f"an array of {dtype} is no image", "Store integers or floats."
+        )
+    if kind == "volume":
+        wanted = "(depth, height, width)"
+        size = shape[1:] if len(shape) == 4 and shape[0] == 1 else shape
+        good = len(size) == 3
+    else:
+        wanted = "(height, width, 3)" if kind == "rgb" else "(height, width)"
+        size = shape[:2]
+        good = shape[2:] == ((3,) if kind == "rgb" else ()) and len(size) == 2
+    if not good:
+        raise UnreadableImage(
+            path, "E07", f"the array's shape is {shape}", f"A {kind} has the shape {wanted}."
+        )
+    return _volume_size(path, size) if kind == "volume" else size
+
+
+def _volume_size(path: Path, size: tuple[int, ...]) -> tuple[int, ...]:
+    if min(size) < 2:
+        remedy = "A volume has two or more slices along every axis; a single slice is kind: gray."
+        raise UnreadableImage(
+            path, "E07", f"the volume has only {min(size)} slice along an axis of {size}", remedy
+        )
+    return size
+
+
+def _full_scale(dtype: np.dtype) -> float:
+    return {"u1": 255.0, "u2": 65535.0}.get(dtype.str[1:], 1.0)
+
+
+def _nifti(path: Path) -> tuple[Any, Header, np.ndarray]:
+    """A NIfTI file unread, its header in (z, y, x), and how its axes turn to left, back, head."""
+    try:
+        import nibabel
+    except ImportError:
+        raise MissingExtra(
+            f"Reading {path.name} needs nibabel, which is not installed. "
+            f"Install it: pip install nibabel, or save the volume as npy."
+        ) from None
+    with _decoding(path):
+        image: Any = nibabel.load(path)
+        if not isinstance(image, nibabel.Nifti1Image):
+            raise ValueError(f"it is {type(image).__name__}, not NIfTI")
+        shape = tuple(int(n) for n in image.shape)
+        dtype = image.get_data_dtype()
+        proxy: Any = image.dataobj
+        needed = proxy.offset + int(np.prod(shape)) * dtype.itemsize
+        if suffix(path) == ".nii" and path.stat().st_size < needed:
+            raise ValueError(f"{path.stat().st_size} bytes of {needed} are there")
+    if dtype.kind not in "buif" or any(n != 1 for n in shape[3:]) or len(shape) < 3:
+        remedy = "Give one grey volume a file: split channels or time points."
+        raise UnreadableImage(path, "E07", f"the NIfTI holds {dtype} of shape {shape}", remedy)
+    spacing = _nifti_spacing(path, image)
+    now = nibabel.orientations.io_orientation(image.affine)
+    turn = nibabel.orientations.ornt_transform(
+        now, nibabel.orientations.axcodes2ornt(("L", "P", "S"))
+    )
+    order = np.argsort(turn[:, 0])[::-1]
+    size = _volume_size(path, tuple(shape[axis] for axis in order))
+    return image, Header(size, tuple(spacing[axis] for axis in order)), turn
+
+
+def _nifti_spacing(path: Path, image: Any) -> list[float]:
+    """Voxel size in mm along the file's own axes, where it is stated and without contradiction."""
+    header = image.header
+    if int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0:
+        remedy = "Export it with its orientation, or save it as npy with axes z, y, x."
+        raise UnreadableImage(
+            path, "E07", "the NIfTI has no orientation (qform and sform code are 0)", remedy
+        )
+    affine = np.asarray(image.affine, dtype=float)
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise UnreadableImage(
+            path, "E07", "the NIfTI's affine can't be inverted", "Export it again."
+        )
+    sizes = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    zooms = np.abs(np.asarray(header.get_zooms()[:3], dtype=float))
+    if not np.allclose(sizes, zooms, rtol=SPACING_TOLERANCE, atol=0):
+        stated, implied = zooms.round(4).tolist(), sizes.round(4).tolist()
+        text = f"the NIfTI's voxel size is {stated} in pixdim and {implied} in its affine"
+        raise UnreadableImage(path, "E07", text, "Find out which is right and export it again.")
+    return list(sizes * _MM.get(header.get_xyzt_units()[0], 1.0))
+
+
+def _nifti_values(path: Path) -> np.ndarray:
+    import nibabel
+
+    image, _, turn = _nifti(path)
+    with _decoding(path):
+        values = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(image.shape[:3])
+    return nibabel.orientations.apply_orientation(values, turn).transpose(2, 1, 0)[np.newaxis]
+
+
+def _decode(path: Path, kind: Kind) -> tuple[np.ndarray, float]:
+    """Values `(channels, height, width)` and full scale of a picture, turned as its EXIF says."""
+    with _decoding(path), Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened)
+        if image.mode in ("P", "PA"):
+            image = image.convert("RGBA")
+        if image.mode == "1":
+            image = image.convert("L")
+        mode, pixels = image.mode, np.asarray(image)
+    if mode in ("RGBA", "LA"):
+        if pixels[..., -1].min() < 255:
+            raise UnreadableImage(
+                path, "E07", "the image has transparent parts", "Save it on a background."
+            )
+        mode, pixels = mode[:-1], pixels[..., :-1]
+    if mode == "L":
+        pixels = pixels.reshape(pixels.shape[:2])
+    if kind == "gray" and mode == "RGB" and (pixels == pixels[..., :1]).all():
+        mode, pixels = "L", pixels[..., 0]
+    fits = mode == "RGB" if kind == "rgb" else mode in ("L", "F", "I") or mode.startswith("I;16")
+    if not fits:
+        remedy = (
+            "Say kind: gray."
+            if kind == "rgb" and mode == "L"
+            else "Convert it, or say the kind that it is."
+        )
+        raise UnreadableImage(
+            path, "E07", f"the image's mode is {mode}, which is not {kind}", remedy
+        )
+    channels = np.moveaxis(pixels, -1, 0) if kind == "rgb" else pixels[np.newaxis]
+    return channels, _full_scale(pixels.dtype)
