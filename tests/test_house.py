@@ -40,6 +40,16 @@ def without_a_source(root: Path) -> list[str]:
     return found
 
 
+def outside_of_packages(root: Path) -> list[str]:
+    """Folders with modules that no tool would find, for want of an `__init__.py`."""
+    folders = {path.parent for path in (root / "fusionzoo").rglob("*.py")}
+    return sorted(
+        folder.relative_to(root).as_posix()
+        for folder in folders
+        if not (folder / "__init__.py").is_file()
+    )
+
+
 def with_an_empty_name(root: Path) -> list[str]:
     trees = (root / "fusionzoo", root / "tests", root / "plugins", root / "benchmarks")
     paths = (path for tree in trees for path in sorted(tree.rglob("*.py")))
@@ -63,6 +73,10 @@ def test_every_file_has_a_name_that_says_something():
     assert with_an_empty_name(ROOT) == []
 
 
+def test_every_folder_with_modules_is_a_package():
+    assert outside_of_packages(ROOT) == []
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -80,6 +94,7 @@ def test_the_checks_can_fail(tmp_path, text):
     assert without_a_test(tmp_path) == ["fusions/film.py"]
     assert without_a_source(tmp_path) == ["fusions/film.py"]
     assert with_an_empty_name(tmp_path) == ["fusionzoo/utils.py"]
+    assert outside_of_packages(tmp_path) == ["fusionzoo"]
 
 
 def test_a_complete_component_passes(tmp_path):
