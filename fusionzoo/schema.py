@@ -1,4 +1,4 @@
-"""Frozen dataclasses to JSON and back, checked strictly: a wrong file says which key is wrong and how.
+"""Frozen dataclasses to JSON and back, checked strictly: an error says which key is wrong and how.
 
 NaN is written as null and read back as NaN where the field is a float.
 """
@@ -16,11 +16,17 @@ from fusionzoo.errors import RunError
 
 T = TypeVar("T")
 
-_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false", dict: "an object"}
+_WORDS = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    dict: "an object",
+}
 
 
 def to_json(value: Any) -> Any:
-    """Nested dataclasses, mappings and sequences as plain JSON values; NaN and infinities become null.
+    """Dataclasses, mappings and sequences as plain JSON values; NaN and infinities become null.
 
     Raises:
         TypeError: Something in it has no JSON form.
@@ -48,7 +54,9 @@ def dumps(value: Any, *, indent: int | None = 2) -> str:
 def canonical(value: Any) -> str:
     """One text for one meaning: sorted keys, no spaces; what hashes are taken of."""
     plain = to_json(value)
-    return json.dumps(plain, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
+    return json.dumps(
+        plain, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
+    )
 
 
 def from_json(cls: type[T], data: Any, source: str) -> T:
@@ -60,7 +68,8 @@ def from_json(cls: type[T], data: Any, source: str) -> T:
         source: What the errors call it, a path usually.
 
     Raises:
-        RunError: Keys are missing or unknown, or a value has the wrong type; all problems at once, with their place.
+        RunError: Keys are missing or unknown, or a value has the wrong type; all problems at once,
+            with their place.
     """
     problems: list[str] = []
     made = _dataclass(cls, data, "", problems)

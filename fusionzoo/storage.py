@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside the target, synced, then renamed over it."""
+"""Files that are whole or not there: written beside the target, synced, renamed over it."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ from pathlib import Path
 
 from fusionzoo.errors import RunError
 
-#: Names of unfinished files begin with this; a killed process leaves one behind, `remove_leftovers` deletes it.
+#: Names of unfinished files begin with this; a killed process leaves one behind, `remove_leftovers`
+#: deletes it.
 TEMPORARY = ".tmp-"
 
+_DENIED = "Permission is denied: choose a folder that you may write to, or change its permissions"
+_NO_FOLDER = "A part of the path is a file, not a folder: choose another folder or move the file"
 _REMEDIES = {
     errno.ENOSPC: "The disk is full: free some space, or choose another folder, and run again",
-    errno.EDQUOT: "The disk quota is used up: free some space, or choose another folder, and run again",
-    errno.EACCES: "Permission is denied: choose a folder that you may write to, or change its permissions",
-    errno.EPERM: "Permission is denied: choose a folder that you may write to, or change its permissions",
+    errno.EDQUOT: "The quota is used up: free some space, or choose another folder, and run again",
+    errno.EACCES: _DENIED,
+    errno.EPERM: _DENIED,
     errno.EROFS: "The file system is read-only: choose a folder on another one",
-    errno.ENOTDIR: "A part of the path is a file, not a folder: choose another folder or move that file",
-    errno.EEXIST: "A part of the path is a file, not a folder: choose another folder or move that file",
+    errno.ENOTDIR: _NO_FOLDER,
+    errno.EEXIST: _NO_FOLDER,
     errno.EISDIR: "A folder has that name: remove it or choose another name",
     errno.ENAMETOOLONG: "The name is too long: choose a shorter one",
 }
@@ -29,7 +32,9 @@ _REMEDIES = {
 
 def write_error(path: str | os.PathLike[str], cause: OSError) -> RunError:
     """The `RunError` for a path that can't be written: what failed, why, and what to do."""
-    remedy = _REMEDIES.get(cause.errno or 0, "Check the folder, or choose another one, and run again")
+    remedy = _REMEDIES.get(
+        cause.errno or 0, "Check the folder, or choose another one, and run again"
+    )
     reason = cause.strerror or str(cause)
     return RunError(f"Can't write {os.fspath(path)} ({reason}). {remedy}.")
 
@@ -49,7 +54,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def check_writable(folder: str | os.PathLike[str]) -> Path:
-    """Create a folder and prove that a file can be written in it, before hours of work depend on it.
+    """Create a folder and prove that a file can be written in it, before work depends on it.
 
     Raises:
         RunError: It can't be created or written to; names the path and the remedy.
@@ -93,11 +98,12 @@ def write_atomic(path: str | os.PathLike[str], content: bytes | str) -> Path:
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """A temporary path in the target's folder that takes the target's place when the block ends well.
+    """A temporary path that takes the target's place when the block ends well.
 
-    The temporary name keeps the suffix, for writers that look at it. If the block raises, the temporary file is
-    deleted and the target stays as it was. An `OSError` about the temporary file becomes a `RunError`; everything
-    else passes through, so a writer that hides the error of a full disk is better given a buffer and `write_atomic`.
+    The temporary name keeps the suffix, for writers that look at it. If the block raises, the
+    temporary file is deleted and the target stays as it was. An `OSError` about the temporary file
+    becomes a `RunError`; everything else passes through, so a writer that hides the error of a full
+    disk is better given a buffer and `write_atomic`.
 
     Args:
         path: The file to replace or create; missing folders are created.
@@ -123,7 +129,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
-    """Delete what killed writers left in a folder; only for a folder that no other process is writing to.
+    """Delete what killed writers left in a folder that no other process is writing to.
 
     Returns:
         The deleted files.
@@ -135,7 +141,8 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def _temporary(target: Path) -> Path:
-    # A short part of the name is enough to recognise it, and keeps long names within the file system's limit.
+    # A short part of the name is enough to recognise it, and keeps long names within the file
+    # system's limit.
     return target.with_name(f"{TEMPORARY}{secrets.token_hex(6)}-{target.stem[:40]}{target.suffix}")
 
 

@@ -1,7 +1,8 @@
-"""Percentile intervals from resampling patients: whole patients are drawn with replacement, all their cases with them.
+"""Percentile intervals from resampling patients: drawn with replacement, with all their cases.
 
-Replicates are case weights, so that every metric is computed for all of them at once. A replicate in which a metric is
-undefined is left out; where that happens to more than a tenth of them there is no interval.
+Replicates are case weights, so that every metric is computed for all of them at once. A replicate
+in which a metric is undefined is left out; where that happens to more than a tenth of them there is
+no interval.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ class Difference:
         value: The difference on all cases.
         low: Lower limit of its interval.
         high: Upper limit.
-        p: Two-sided bootstrap p-value: twice the smaller share of replicates on one side of zero, never below
-            2 / (replicates + 1).
+        p: Two-sided bootstrap p-value: twice the smaller share of replicates on one side of zero,
+            never below 2 / (replicates + 1).
         reason: Why something of it is undefined.
     """
 
@@ -57,7 +58,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Resampling:
-    """How often each patient was drawn in each replicate; the same draws serve every metric, output and task.
+    """How often each patient was drawn in each replicate; one for all metrics, outputs and tasks.
 
     Args:
         patients: Distinct patients, sorted.
@@ -147,7 +148,7 @@ def bootstrap_differences(
     seed: int = 0,
     level: float = 0.95,
 ) -> dict[str, Difference]:
-    """Differences of metrics between two models on the same cases, resampling patients for both at once.
+    """Differences of metrics between two models on the same cases, resampling patients for both.
 
     Args:
         labels: Class codes, `cases`; cases with -1 are left out.
@@ -173,7 +174,9 @@ def bootstrap_differences(
         for probs, threshold in zip((probs_a, probs_b), thresholds, strict=True)
     )
     return {
-        name: difference(values_a[name].value, values_b[name].value, drawn_a[name], drawn_b[name], level)
+        name: difference(
+            values_a[name].value, values_b[name].value, drawn_a[name], drawn_b[name], level
+        )
         for name in chosen
     }
 
@@ -182,7 +185,9 @@ def percentile_interval(drawn: Array, level: float = 0.95) -> Interval:
     """The middle `level` of the defined replicates."""
     defined = drawn[np.isfinite(drawn)]
     if len(defined) < MIN_DEFINED * max(len(drawn), 1):
-        return Interval(np.nan, np.nan, f"undefined in {len(drawn) - len(defined)} of {len(drawn)} replicates")
+        return Interval(
+            np.nan, np.nan, f"undefined in {len(drawn) - len(defined)} of {len(drawn)} replicates"
+        )
     if defined.min() == defined.max():
         same = float(defined[0])
         return Interval(same, same, "the same in every replicate: the interval is too narrow")
@@ -190,19 +195,25 @@ def percentile_interval(drawn: Array, level: float = 0.95) -> Interval:
     return Interval(float(low), float(high))
 
 
-def difference(value_a: float, value_b: float, drawn_a: Array, drawn_b: Array, level: float = 0.95) -> Difference:
+def difference(
+    value_a: float, value_b: float, drawn_a: Array, drawn_b: Array, level: float = 0.95
+) -> Difference:
     """The paired difference from both models' values and replicates of the same draws."""
     if not np.isfinite(value_a - value_b):
-        return Difference(np.nan, np.nan, np.nan, np.nan, "the metric of one of the two is undefined")
+        return Difference(
+            np.nan, np.nan, np.nan, np.nan, "the metric of one of the two is undefined"
+        )
     drawn = drawn_a - drawn_b
     interval = percentile_interval(drawn, level)
     if not np.isfinite(interval.low):
         return Difference(value_a - value_b, np.nan, np.nan, np.nan, interval.reason)
-    return Difference(value_a - value_b, interval.low, interval.high, two_sided_p(drawn), interval.reason)
+    return Difference(
+        value_a - value_b, interval.low, interval.high, two_sided_p(drawn), interval.reason
+    )
 
 
 def two_sided_p(drawn: Array) -> float:
-    """Twice the smaller share of replicates at or beyond zero, with one added to both counts; at most 1."""
+    """Twice the smaller share of replicates at or beyond zero, one added to both counts."""
     defined = drawn[np.isfinite(drawn)]
     smaller = min(np.count_nonzero(defined <= 0), np.count_nonzero(defined >= 0))
     return float(min(1.0, 2 * (smaller + 1) / (len(defined) + 1)))

@@ -1,4 +1,4 @@
-"""Tests of one model against another, over cases or over folds, and their correction for multiplicity."""
+"""Tests of one model against another, over cases or folds, and correction for multiplicity."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ class FoldTest:
 def mcnemar(labels: ArrayLike, called_a: ArrayLike, called_b: ArrayLike) -> McNemar:
     """Exact test of whether two models are right equally often on the same cases.
 
-    Cases must be independent: with several cases a patient, use the patient-level bootstrap difference in accuracy.
+    Cases must be independent: with several cases a patient, use the patient-level bootstrap
+    difference in accuracy.
 
     Args:
         labels: Class codes, `cases`; cases with -1 are left out.
@@ -76,12 +77,14 @@ def corrected_t_test(values_a: ArrayLike, values_b: ArrayLike, *, test_share: fl
 
         t = mean(d) / sqrt((1 / J + n_test / n_train) var(d)),  J - 1 degrees of freedom
 
-    Source: Nadeau and Bengio, Machine Learning 52, 2003; for repeated k-fold: Bouckaert and Frank, PAKDD 2004.
+    Source: Nadeau and Bengio, Machine Learning 52, 2003; for repeated k-fold: Bouckaert and Frank,
+        PAKDD 2004.
 
     Args:
         values_a: The first model's metric per fold (and repeat), J of them.
         values_b: The second model's, same folds.
-        test_share: Share of the cases that a fold tests, 1/5 for five folds; n_test / n_train is then 1/4.
+        test_share: Share of the cases that a fold tests, 1/5 for five folds; n_test / n_train is
+            then 1/4.
 
     Raises:
         DataError: The lengths differ, a value is not finite, or the share is not between 0 and 1.
@@ -90,7 +93,9 @@ def corrected_t_test(values_a: ArrayLike, values_b: ArrayLike, *, test_share: fl
 
     gaps = _gaps(values_a, values_b)
     if not 0 < test_share < 1:
-        raise DataError([f"test_share must lie between 0 and 1, is {test_share}"], "the comparison over folds")
+        raise DataError(
+            [f"test_share must lie between 0 and 1, is {test_share}"], "the comparison over folds"
+        )
     mean = float(gaps.mean())
     if len(gaps) < 2 or np.ptp(gaps) == 0:
         if len(gaps) >= 2 and mean == 0:
@@ -127,7 +132,9 @@ def wilcoxon_folds(values_a: ArrayLike, values_b: ArrayLike) -> FoldTest:
 
 
 def holm(p_values: Sequence[float] | Array) -> Array:
-    """Adjusted p-values of Holm's step-down method: the chance of any false finding is kept; NaN stays NaN.
+    """Adjusted p-values of Holm's step-down method, for the chance of any false finding.
+
+    NaN stays NaN and doesn't count.
 
     Source: Holm, Scandinavian Journal of Statistics 1979.
     """
@@ -141,7 +148,9 @@ def holm(p_values: Sequence[float] | Array) -> Array:
 
 
 def benjamini_hochberg(p_values: Sequence[float] | Array) -> Array:
-    """Adjusted p-values of Benjamini and Hochberg: the share of false findings is kept; NaN stays NaN.
+    """Adjusted p-values of Benjamini and Hochberg, for the share of false findings.
+
+    NaN stays NaN and doesn't count.
 
     Source: Benjamini and Hochberg, Journal of the Royal Statistical Society B 1995.
     """
@@ -160,7 +169,9 @@ def _gaps(values_a: ArrayLike, values_b: ArrayLike) -> Array:
     _same_length(values_a=first, values_b=second)
     gaps = first - second
     if not len(gaps) or not np.isfinite(gaps).all():
-        raise DataError(["every fold needs a finite value of both models"], "the comparison over folds")
+        raise DataError(
+            ["every fold needs a finite value of both models"], "the comparison over folds"
+        )
     return gaps
 
 

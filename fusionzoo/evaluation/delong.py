@@ -1,15 +1,18 @@
 """Variance of AUROCs and the paired test of two of them on the same cases.
 
-With one case a patient: DeLong, DeLong and Clarke-Pearson, Biometrics 1988, computed by midranks as in Sun and Xu, IEEE
-Signal Processing Letters 2014. Where patients repeat: the clustered form of Obuchowski, Biometrics 1997, which is the
-same thing when they don't. With M positives X and N negatives Y, psi(x, y) = 1, 1/2 or 0 for x >, = or < y:
+With one case a patient: DeLong, DeLong and Clarke-Pearson, Biometrics 1988, computed by midranks as
+in Sun and Xu, IEEE Signal Processing Letters 2014. Where patients repeat: the clustered form of
+Obuchowski, Biometrics 1997, which is the same thing when they don't. With M positives X and N
+negatives Y, psi(x, y) = 1, 1/2 or 0 for x >, = or < y:
 
     V10(X_i) = mean_j psi(X_i, Y_j)      V01(Y_j) = mean_i psi(X_i, Y_j)      A = mean_i V10(X_i)
 
-and, with sums over the cases of each patient p, a_p = sum V10(X) - m_p A and b_p = sum V01(Y) - n_p A,
+and, with sums over the cases of each patient p, a_p = sum V10(X) - m_p A and b_p = sum V01(Y) - n_p
+A,
 
     var A = S10 / M + S01 / N + 2 S11 / (M N)
-    S10 = I10 / ((I10 - 1) M) sum_p a_p^2    S01 = I01 / ((I01 - 1) N) sum_p b_p^2    S11 = I / (I - 1) sum_p a_p b_p
+    S10 = I10 / ((I10 - 1) M) sum_p a_p^2    S01 = I01 / ((I01 - 1) N) sum_p b_p^2    S11 = I / (I -
+    1) sum_p a_p b_p
 
 over I patients, of whom I10 have positives and I01 negatives.
 """
@@ -77,11 +80,13 @@ class AurocComparison:
     reason: str = ""
 
     def detectable(self, *, power: float = 0.8, alpha: float = 0.05) -> float:
-        """The smallest true difference that this test finds with the given power: (z_alpha/2 + z_power) se."""
+        """Smallest true difference that this test finds: (z_alpha/2 + z_power) se."""
         return (_z(1 - alpha / 2) + _z(power)) * self.se
 
 
-def auroc_estimate(labels: ArrayLike, probs: ArrayLike, groups: ArrayLike | None = None) -> AurocEstimate:
+def auroc_estimate(
+    labels: ArrayLike, probs: ArrayLike, groups: ArrayLike | None = None
+) -> AurocEstimate:
     """AUROC and standard error.
 
     Args:
@@ -94,7 +99,9 @@ def auroc_estimate(labels: ArrayLike, probs: ArrayLike, groups: ArrayLike | None
     """
     aurocs, covariance, method, reason = _estimate(labels, [probs], groups)
     se = _root(covariance[0, 0])
-    return AurocEstimate(float(aurocs[0]), se, method, reason or ("" if se else "the scores separate perfectly"))
+    return AurocEstimate(
+        float(aurocs[0]), se, method, reason or ("" if se else "the scores separate perfectly")
+    )
 
 
 def compare_aurocs(
@@ -130,7 +137,16 @@ def compare_aurocs(
     spread = math.sqrt(covariance[0, 0] * covariance[1, 1]) if not math.isnan(se) else 0.0
     correlation = float(covariance[0, 1] / spread) if spread > 0 else math.nan
     return AurocComparison(
-        float(aurocs[0]), float(aurocs[1]), gap, se, gap - margin, gap + margin, p, correlation, method, reason
+        float(aurocs[0]),
+        float(aurocs[1]),
+        gap,
+        se,
+        gap - margin,
+        gap + margin,
+        p,
+        correlation,
+        method,
+        reason,
     )
 
 
@@ -181,7 +197,9 @@ def _midranks(rows: Array) -> Array:
     ranks = []
     for row in rows:
         ordered = np.sort(row)
-        ranks.append((np.searchsorted(ordered, row, "left") + np.searchsorted(ordered, row, "right") + 1) / 2)
+        ranks.append(
+            (np.searchsorted(ordered, row, "left") + np.searchsorted(ordered, row, "right") + 1) / 2
+        )
     return np.stack(ranks)
 
 
@@ -191,10 +209,14 @@ def _estimate(
     checked = [check_scored(labels, probs) for probs in models]
     first = checked[0]
     if not all(scored.binary for scored in checked):
-        raise DataError(["DeLong's test is for two classes, the probabilities have more"], "the predictions")
+        raise DataError(
+            ["DeLong's test is for two classes, the probabilities have more"], "the predictions"
+        )
     given = np.arange(len(first.kept)) if groups is None else np.asarray(groups)
     if given.shape != first.kept.shape:
-        raise DataError([f"labels have shape {first.kept.shape}, groups {given.shape}"], "the predictions")
+        raise DataError(
+            [f"labels have shape {first.kept.shape}, groups {given.shape}"], "the predictions"
+        )
     patients = given.astype(str)[first.kept]
     method = CLUSTERED if len(np.unique(patients)) < len(patients) else DELONG
     for code, word in ((1, "positive"), (0, "negative")):

@@ -1,6 +1,7 @@
 """Metrics of per-case probabilities: what each is, its value, and the reason where it has none.
 
-A class code of -1 is a missing label and the case is left out. An undefined metric is NaN with a reason, never 0.
+A class code of -1 is a missing label and the case is left out. An undefined metric is NaN with a
+reason, never 0.
 """
 
 from __future__ import annotations
@@ -13,7 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fusionzoo.errors import BadOption, DataError, nearest
-from fusionzoo.evaluation.weighted import ECE_BINS, Array, Labels, binary_metrics, multiclass_metrics
+from fusionzoo.evaluation.weighted import (
+    ECE_BINS,
+    Array,
+    Labels,
+    binary_metrics,
+    multiclass_metrics,
+)
 
 
 @dataclass(frozen=True)
@@ -54,14 +61,31 @@ _DEFINED = (
         "mean over classes of one-vs-rest AUROC",
         thresholded=False,
     ),
-    _metric("accuracy", "ACC", "(TP + TN) / n", "share of cases whose most probable class is right"),
+    _metric(
+        "accuracy", "ACC", "(TP + TN) / n", "share of cases whose most probable class is right"
+    ),
     _metric("f1", "F1", "2 TP / (2 TP + FP + FN)", "mean over classes of one-vs-rest F1"),
-    _metric("specificity", "Specificity", "TN / (TN + FP)", "mean over classes of one-vs-rest specificity"),
-    _metric("sensitivity", "Sensitivity", "TP / (TP + FN)", "mean over classes of one-vs-rest sensitivity"),
+    _metric(
+        "specificity",
+        "Specificity",
+        "TN / (TN + FP)",
+        "mean over classes of one-vs-rest specificity",
+    ),
+    _metric(
+        "sensitivity",
+        "Sensitivity",
+        "TP / (TP + FN)",
+        "mean over classes of one-vs-rest sensitivity",
+    ),
     _metric("ppv", "PPV", "TP / (TP + FP)"),
     _metric("npv", "NPV", "TN / (TN + FN)"),
     _metric("balanced_accuracy", "Balanced ACC", "(sensitivity + specificity) / 2"),
-    _metric("auprc", "AUPRC", "average precision: sum of precision times gain in recall", thresholded=False),
+    _metric(
+        "auprc",
+        "AUPRC",
+        "average precision: sum of precision times gain in recall",
+        thresholded=False,
+    ),
     _metric(
         "brier",
         "Brier",
@@ -72,7 +96,7 @@ _DEFINED = (
     _metric(
         "ece",
         "ECE",
-        f"mean over cases of |share of positives - mean probability| in {ECE_BINS} equal-width bins",
+        f"mean over cases of |share of positives - mean probability| in {ECE_BINS} equal bins",
         higher_is_better=False,
         thresholded=False,
     ),
@@ -130,7 +154,9 @@ class Scored:
         """Metrics that the task has."""
         return BINARY if self.binary else MULTICLASS
 
-    def replicates(self, weights: Array, threshold: float | Array, names: Sequence[str]) -> dict[str, Array]:
+    def replicates(
+        self, weights: Array, threshold: float | Array, names: Sequence[str]
+    ) -> dict[str, Array]:
         """Each metric for each row of `weights` (`replicates cases`)."""
         if self.binary:
             return binary_metrics(self.labels, self.probs, weights, threshold, names)
@@ -140,7 +166,7 @@ class Scored:
         """The predicted class of each case."""
         if self.binary:
             return (self.probs >= threshold).astype(np.int64)
-        return self.probs.argmax(axis=1)
+        return np.asarray(self.probs.argmax(axis=1), dtype=np.int64)
 
 
 def check_scored(labels: ArrayLike, probs: ArrayLike) -> Scored:
@@ -156,14 +182,20 @@ def check_scored(labels: ArrayLike, probs: ArrayLike) -> Scored:
     codes, given = np.asarray(labels), np.asarray(probs, dtype=float)
     problems = []
     if given.ndim not in (1, 2) or codes.shape != given.shape[:1]:
-        raise DataError([f"labels have shape {codes.shape}, probabilities {given.shape}"], "the predictions")
+        raise DataError(
+            [f"labels have shape {codes.shape}, probabilities {given.shape}"], "the predictions"
+        )
     num_classes = 2 if given.ndim == 1 else given.shape[1]
     strange = sorted({int(code) for code in codes if code not in range(-1, num_classes)})
     if strange:
-        problems.append(f"labels {strange} are not among the class codes 0 to {num_classes - 1} (or -1)")
+        problems.append(
+            f"labels {strange} are not among the class codes 0 to {num_classes - 1} (or -1)"
+        )
     wrong = given[~((given >= 0) & (given <= 1))]
     if wrong.size:
-        problems.append(f"{wrong.size} values are no probabilities between 0 and 1, for example {wrong[0]}")
+        problems.append(
+            f"{wrong.size} values are no probabilities between 0 and 1, for example {wrong[0]}"
+        )
     if problems:
         raise DataError(problems, "the predictions")
     kept = codes >= 0
@@ -180,7 +212,9 @@ def check_names(names: Sequence[str] | None, known: Sequence[str]) -> tuple[str,
     for name in names or ():
         if name not in known:
             hint = nearest(name, known)
-            raise BadOption(f"No metric of this task is called {name!r}. {hint}It has: {', '.join(known)}.")
+            raise BadOption(
+                f"No metric of this task is called {name!r}. {hint}It has: {', '.join(known)}."
+            )
     return tuple(known if names is None else names)
 
 
@@ -196,7 +230,8 @@ def compute_metrics(
     Args:
         labels: Class codes, `cases`; cases with -1 are left out.
         probs: `cases` (probability of class 1) or `cases classes`.
-        threshold: Positive where `probs >= threshold`; one number or one per case; two-class tasks only.
+        threshold: Positive where `probs >= threshold`; one number or one per case; two-class tasks
+            only.
         names: Which metrics, all that the task has by default.
 
     Returns:
@@ -218,7 +253,11 @@ def compute_metrics(
 
 
 def _score(name: str, value: float, scored: Scored, threshold: float | Array) -> Score:
-    return Score(value) if np.isfinite(value) else Score(np.nan, why_undefined(name, scored, threshold))
+    return (
+        Score(value)
+        if np.isfinite(value)
+        else Score(np.nan, why_undefined(name, scored, threshold))
+    )
 
 
 def why_undefined(name: str, scored: Scored, threshold: float | Array) -> str:
@@ -238,7 +277,9 @@ def why_undefined(name: str, scored: Scored, threshold: float | Array) -> str:
     return "no positive case" if not counts[1] else "no negative case"
 
 
-def confusion_matrix(labels: ArrayLike, probs: ArrayLike, *, threshold: float | Array = 0.5) -> NDArray[np.int64]:
+def confusion_matrix(
+    labels: ArrayLike, probs: ArrayLike, *, threshold: float | Array = 0.5
+) -> NDArray[np.int64]:
     """Counts of labelled cases, `true class, called class`; arguments as in `compute_metrics`."""
     scored = check_scored(labels, probs)
     cut = threshold if np.ndim(threshold) == 0 else np.asarray(threshold)[scored.kept]

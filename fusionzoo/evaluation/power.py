@@ -31,9 +31,16 @@ def hanley_mcneil_se(auroc: float, num_positive: int, num_negative: int) -> floa
     if not 0 <= auroc <= 1:
         raise BadOption(f"An AUROC lies between 0 and 1; {auroc} was given.")
     if num_positive < 1 or num_negative < 1:
-        raise BadOption(f"Both classes need cases; {num_positive} positive and {num_negative} negative were given.")
+        raise BadOption(
+            f"Both classes need cases; {num_positive} positive and {num_negative} negative were "
+            "given."
+        )
     q1, q2 = auroc / (2 - auroc), 2 * auroc**2 / (1 + auroc)
-    spread = auroc * (1 - auroc) + (num_positive - 1) * (q1 - auroc**2) + (num_negative - 1) * (q2 - auroc**2)
+    spread = (
+        auroc * (1 - auroc)
+        + (num_positive - 1) * (q1 - auroc**2)
+        + (num_negative - 1) * (q2 - auroc**2)
+    )
     return math.sqrt(max(spread, 0.0) / (num_positive * num_negative))
 
 
@@ -46,23 +53,28 @@ def detectable_difference(
     power: float = 0.8,
     alpha: float = 0.05,
 ) -> float:
-    """The smallest gain over `auroc` that a paired two-sided test finds with the given power; NaN where none can.
+    """The smallest gain over `auroc` that a paired two-sided test finds; NaN where none can.
 
-    Solves d = z_alpha/2 SE0 + z_power SE(d), where SE(d)^2 = se(A)^2 + se(A + d)^2 - 2 r se(A) se(A + d), SE0 = SE(0)
-    and se is `hanley_mcneil_se`.
+    Solves d = z_alpha/2 SE0 + z_power SE(d), where SE(d)^2 = se(A)^2 + se(A + d)^2 - 2 r se(A) se(A
+    + d), SE0 = SE(0) and se is `hanley_mcneil_se`.
 
     Args:
         auroc: AUROC of the weaker model.
         num_positive: Positive patients.
         num_negative: Negative patients.
-        correlation: Correlation r of the two AUROCs; from `AurocComparison.correlation` where there are predictions.
+        correlation: Correlation r of the two AUROCs; from `AurocComparison.correlation` where there
+            are predictions.
         power: Chance to find the difference.
         alpha: Chance to find one where there is none.
 
     Raises:
         BadOption: A value outside of its range.
     """
-    for name, value, low in (("correlation", correlation, -1), ("power", power, 0), ("alpha", alpha, 0)):
+    for name, value, low in (
+        ("correlation", correlation, -1),
+        ("power", power, 0),
+        ("alpha", alpha, 0),
+    ):
         if not low < value < 1:
             raise BadOption(f"{name} lies between {low} and 1; {value} was given.")
     z_alpha, z_power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
@@ -75,7 +87,8 @@ def detectable_difference(
     def shortfall(gain: float) -> float:
         return z_alpha * se(0.0) + z_power * se(gain) - gain
 
-    low, high = 0.0, 1.0 - auroc
+    low: float = 0.0
+    high: float = 1.0 - auroc
     if shortfall(high) > 0:
         return math.nan
     while high - low > 1e-9:

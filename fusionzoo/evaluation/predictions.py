@@ -1,8 +1,9 @@
-"""The predictions of a run: one row per case, part, task and output, kept for ever so that any number can be recomputed.
+"""The predictions of a run, one row per case, part, task and output, to recompute any number from.
 
-Columns: `case`, `group` (the patient), `part` (`val`, `test`), `task`, `output` (`fused`, `ct`, `table`, ...), `label`
-(class code, -1 missing), and `p0`, `p1`, ... the probability of each class code, NaN beyond the classes of the task.
-The file carries the tasks with their class names, so it can be read alone.
+Columns: `case`, `group` (the patient), `part` (`val`, `test`), `task`, `output` (`fused`, `ct`,
+`table`, ...), `label` (class code, -1 missing), and `p0`, `p1`, ... the probability of each class
+code, NaN beyond the classes of the task. The file carries the tasks with their class names, so it
+can be read alone.
 """
 
 from __future__ import annotations
@@ -61,7 +62,8 @@ class Predictions:
     """A checked table of predictions.
 
     Args:
-        frame: The columns of the module's docstring; rows are put in the order of part, task, output, case.
+        frame: The columns of the module's docstring; rows are put in the order of part, task,
+            output, case.
         tasks: The tasks, with class names in the order of the codes.
 
     Raises:
@@ -75,23 +77,35 @@ class Predictions:
         columns = prediction_columns(self.tasks)
         absent = [name for name in columns if name not in self.frame.columns]
         if absent:
-            raise RunError(f"The predictions have no column {', '.join(absent)}; they need {', '.join(columns)}.")
-        frame = self.frame[list(columns)].sort_values(["part", "task", "output", "case"], kind="stable")
+            raise RunError(
+                f"The predictions have no column {', '.join(absent)}; "
+                f"they need {', '.join(columns)}."
+            )
+        frame = self.frame[list(columns)].sort_values(
+            ["part", "task", "output", "case"], kind="stable"
+        )
         object.__setattr__(self, "frame", frame.reset_index(drop=True))
         problems = list(_problems(self.frame, self.tasks))
         if problems:
             listed = "".join(f"\n  - {problem}" for problem in problems)
-            raise RunError(f"The predictions can't be used:{listed}\nMend the code or file that made them.")
+            raise RunError(
+                f"The predictions can't be used:{listed}\nMend the code or file that made them."
+            )
 
     @classmethod
     def collect(cls, blocks: Iterable[pd.DataFrame], tasks: Sequence[TaskSpec]) -> Predictions:
         """One table from several `prediction_rows`."""
-        return cls(pd.concat(list(blocks), ignore_index=True).reindex(columns=prediction_columns(tasks)), tuple(tasks))
+        return cls(
+            pd.concat(list(blocks), ignore_index=True).reindex(columns=prediction_columns(tasks)),
+            tuple(tasks),
+        )
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, `fused` first, then by name."""
-        return tuple(sorted(self.frame["output"].unique(), key=lambda name: (name != "fused", name)))
+        return tuple(
+            sorted(self.frame["output"].unique(), key=lambda name: (name != "fused", name))
+        )
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -109,11 +123,14 @@ class Predictions:
             RunError: There are none; says what there is.
         """
         frame = self.frame
-        rows = frame[(frame["part"] == part) & (frame["task"] == task) & (frame["output"] == output)]
+        rows = frame[
+            (frame["part"] == part) & (frame["task"] == task) & (frame["output"] == output)
+        ]
         if rows.empty:
             raise RunError(
-                f"There are no predictions of output {output!r} for task {task!r} in part {part!r}; "
-                f"there are outputs {', '.join(self.outputs)}, tasks {', '.join(t.name for t in self.tasks)} "
+                f"There are no predictions of output {output!r} for task {task!r} in part "
+                f"{part!r}; there are outputs {', '.join(self.outputs)}, "
+                f"tasks {', '.join(known.name for known in self.tasks)} "
                 f"and parts {', '.join(self.parts)}."
             )
         probs = rows[[f"p{k}" for k in range(len(self.task(task).classes))]].to_numpy(dtype=float)
@@ -171,12 +188,23 @@ def prediction_rows(
     lengths = {np.shape(groups), np.shape(labels), (len(cases),)}
     if values.shape != wanted or len(lengths) > 1:
         raise RunError(
-            f"Predictions of output {output!r} for task {task.name!r} need probabilities of shape {wanted} and as many "
-            f"groups and labels; have {values.shape}, {np.shape(groups)} and {np.shape(labels)}."
+            f"Predictions of output {output!r} for task {task.name!r} need probabilities of shape "
+            f"{wanted} and as many groups and labels; have {values.shape}, {np.shape(groups)} and "
+            f"{np.shape(labels)}."
         )
-    fixed = {"part": part, "task": task.name, "output": output, "label": np.asarray(labels, dtype=np.int64)}
-    named = {"case": [str(case) for case in cases], "group": [str(group) for group in np.asarray(groups)]}
-    return pd.DataFrame({**named, **fixed, **{f"p{k}": values[:, k] for k in range(values.shape[1])}})
+    fixed = {
+        "part": part,
+        "task": task.name,
+        "output": output,
+        "label": np.asarray(labels, dtype=np.int64),
+    }
+    named = {
+        "case": [str(case) for case in cases],
+        "group": [str(group) for group in np.asarray(groups)],
+    }
+    return pd.DataFrame(
+        {**named, **fixed, **{f"p{k}": values[:, k] for k in range(values.shape[1])}}
+    )
 
 
 def write_predictions(path: str | os.PathLike[str], predictions: Predictions) -> str:
@@ -194,7 +222,9 @@ def write_predictions(path: str | os.PathLike[str], predictions: Predictions) ->
     table = pa.Table.from_pandas(predictions.frame, preserve_index=False)
     header = canonical(Header(SCHEMA, predictions.tasks)).encode()
     buffer = pa.BufferOutputStream()
-    parquet.write_table(table.replace_schema_metadata({_METADATA: header}), buffer, compression="zstd")
+    parquet.write_table(
+        table.replace_schema_metadata({_METADATA: header}), buffer, compression="zstd"
+    )
     write_atomic(path, buffer.getvalue().to_pybytes())
     return predictions.digest
 
@@ -203,7 +233,8 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     """Read and check a file of predictions.
 
     Raises:
-        RunError: It is absent, truncated, of another version, without a column, or holds impossible rows.
+        RunError: It is absent, truncated, of another version, without a column, or holds impossible
+            rows.
     """
     import json
 
@@ -214,14 +245,19 @@ def read_predictions(path: str | os.PathLike[str]) -> Predictions:
     try:
         table = parquet.read_table(pa.BufferReader(Path(path).read_bytes()))
     except (OSError, pa.ArrowException) as cause:
-        raise RunError(f"Can't read predictions from {path} ({_first_line(cause)}). {remedy}") from cause
+        raise RunError(
+            f"Can't read predictions from {path} ({_first_line(cause)}). {remedy}"
+        ) from cause
     text = (table.schema.metadata or {}).get(_METADATA)
     if text is None:
-        raise RunError(f"{path} is a Parquet file, but not one of fusionzoo's predictions. {remedy}")
+        raise RunError(
+            f"{path} is a Parquet file, but not one of fusionzoo's predictions. {remedy}"
+        )
     data = json.loads(text)
     if data.get("schema") != SCHEMA:
         raise RunError(
-            f"{path} has predictions of schema {data.get('schema')}; this fusionzoo reads schema {SCHEMA}. "
+            f"{path} has predictions of schema {data.get('schema')}; "
+            f"this fusionzoo reads schema {SCHEMA}. "
             "Read it with the version that wrote it, or run again."
         )
     header = from_json(Header, data, str(path))
@@ -258,9 +294,12 @@ def _task_problems(rows: pd.DataFrame, task: TaskSpec) -> Iterable[str]:
     labels = rows["label"].to_numpy()
     strange = sorted({int(code) for code in labels if code not in range(-1, num_classes)})
     if strange:
-        yield f"task {task.name!r}: labels {strange} are not among the codes -1 to {num_classes - 1}"
+        codes = f"-1 to {num_classes - 1}"
+        yield f"task {task.name!r}: labels {strange} are not among the codes {codes}"
     probs = rows[[f"p{k}" for k in range(num_classes)]].to_numpy(dtype=float)
-    wrong = ~((probs >= 0) & (probs <= 1)).all(axis=1) | (np.abs(probs.sum(axis=1) - 1) > SUM_TOLERANCE)
+    wrong = ~((probs >= 0) & (probs <= 1)).all(axis=1) | (
+        np.abs(probs.sum(axis=1) - 1) > SUM_TOLERANCE
+    )
     if wrong.any():
         first = rows[wrong].iloc[0]
         shown = ", ".join(f"{value:.4g}" for value in probs[wrong][0])
@@ -271,8 +310,9 @@ def _task_problems(rows: pd.DataFrame, task: TaskSpec) -> Iterable[str]:
     for part, block in rows.groupby("part"):
         facts = block.groupby("case")[["label", "group"]].nunique()
         for name in ("label", "group"):
-            if (facts[name] > 1).any():
-                yield f"task {task.name!r}: case {facts.index[facts[name] > 1][0]!r} has more than one {name}"
+            several = facts.index[facts[name] > 1]
+            if len(several):
+                yield f"task {task.name!r}: case {several[0]!r} has more than one {name}"
         sizes = block.groupby("output")["case"].nunique()
         if sizes.nunique() > 1 or (len(sizes) and sizes.iloc[0] != len(facts)):
             counts = ", ".join(f"{output} {count}" for output, count in sizes.items())

@@ -1,6 +1,7 @@
-"""Evaluate a run: thresholds from validation, metrics with intervals on test, and the fused output against each other.
+"""Evaluate a run: thresholds from validation, intervals on test, the fused output against others.
 
-All outputs and tasks share the same draws of patients, so that differences are paired and means over tasks are joint.
+All outputs and tasks share the same draws of patients, so that differences are paired and means
+over tasks are joint.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ from fusionzoo.errors import BadOption, RunError
 from fusionzoo.evaluation.bootstrap import Difference, Resampling, difference, percentile_interval
 from fusionzoo.evaluation.comparison import mcnemar
 from fusionzoo.evaluation.delong import compare_aurocs
-from fusionzoo.evaluation.metrics import Scored, Score, check_scored, compute_metrics, confusion_matrix
+from fusionzoo.evaluation.metrics import (
+    Score,
+    Scored,
+    check_scored,
+    compute_metrics,
+    confusion_matrix,
+)
 from fusionzoo.evaluation.predictions import Predictions, Selection
 from fusionzoo.evaluation.results import MEAN, Comparison, Estimate, Evaluation, Row
 from fusionzoo.evaluation.threshold import RULES, Threshold, choose_threshold
-from fusionzoo.evaluation.weighted import Array
+from fusionzoo.evaluation.weighted import Array, Labels
 
 
 @dataclass(frozen=True)
@@ -40,10 +47,11 @@ def evaluate(
     reference: str = "fused",
     part: str = "test",
 ) -> Evaluation:
-    """Metrics with patient-level intervals for every output, and paired comparisons with the reference output.
+    """Metrics with patient-level intervals per output, and paired comparisons with the reference.
 
     Args:
-        predictions: Predictions of the part `val`, which thresholds are chosen on, and of the part to score.
+        predictions: Predictions of the part `val`, which thresholds are chosen on, and of the part
+            to score.
         threshold_rule: `youden`, `f1` or `0.5`; each output has a threshold of its own.
         replicates: Bootstrap draws of patients.
         seed: Their seed.
@@ -57,16 +65,21 @@ def evaluate(
     """
     if threshold_rule not in RULES or replicates < 1 or not 0 < level < 1:
         raise BadOption(
-            f"Evaluation needs a threshold rule of {', '.join(RULES)}, one replicate or more and a level between 0 "
-            f"and 1; threshold_rule={threshold_rule!r}, replicates={replicates}, level={level} were given."
+            f"Evaluation needs a threshold rule of {', '.join(RULES)}, one replicate or more and a "
+            f"level between 0 and 1; threshold_rule={threshold_rule!r}, replicates={replicates}, "
+            f"level={level} were given."
         )
     _check_parts(predictions, part, threshold_rule)
     frame = predictions.frame
-    resampling = Resampling.draw(frame.loc[frame["part"] == part, "group"], replicates=replicates, seed=seed)
+    resampling = Resampling.draw(
+        frame.loc[frame["part"] == part, "group"], replicates=replicates, seed=seed
+    )
     rows: list[_Measured] = []
     for task in predictions.tasks:
         for output in predictions.outputs:
-            if ((frame["task"] == task.name) & (frame["output"] == output) & (frame["part"] == part)).any():
+            if (
+                (frame["task"] == task.name) & (frame["output"] == output) & (frame["part"] == part)
+            ).any():
                 threshold = _threshold(predictions, task.name, output, threshold_rule)
                 chosen = predictions.select(part=part, task=task.name, output=output)
                 rows.append(_measure(task.name, output, chosen, threshold, resampling, level))
@@ -81,7 +94,8 @@ def _check_parts(predictions: Predictions, part: str, rule: str) -> None:
     absent = [name for name in needed if name not in predictions.parts]
     if absent:
         raise RunError(
-            f"The predictions have no part {' and no part '.join(absent)}; they have {', '.join(predictions.parts)}. "
+            f"The predictions have no part {' and no part '.join(absent)}; "
+            f"they have {', '.join(predictions.parts)}. "
             "Thresholds are chosen on 'val' only: predict it too, or use the threshold rule 0.5."
         )
 
@@ -96,7 +110,12 @@ def _threshold(predictions: Predictions, task: str, output: str, rule: str) -> T
 
 
 def _measure(
-    task: str, output: str, chosen: Selection, threshold: Threshold | None, resampling: Resampling, level: float
+    task: str,
+    output: str,
+    chosen: Selection,
+    threshold: Threshold | None,
+    resampling: Resampling,
+    level: float,
 ) -> _Measured:
     scored = check_scored(chosen.labels, chosen.probs)
     cut = threshold.value if threshold else 0.5
@@ -111,7 +130,10 @@ def _measure(
         len(scored.labels),
         len(set(patients)),
         _class_counts(scored),
-        tuple(tuple(line) for line in confusion_matrix(chosen.labels, chosen.probs, threshold=cut).tolist()),
+        tuple(
+            tuple(line)
+            for line in confusion_matrix(chosen.labels, chosen.probs, threshold=cut).tolist()
+        ),
     )
     return _Measured(row, chosen, drawn)
 
@@ -136,14 +158,18 @@ def _means(rows: list[_Measured], outputs: tuple[str, ...], level: float) -> lis
         if len(tasks) < 2 or len(own) < len(tasks):
             continue
         names = [name for name in own[0].drawn if all(name in measured.drawn for measured in own)]
-        drawn = {name: np.mean([measured.drawn[name] for measured in own], axis=0) for name in names}
+        drawn = {
+            name: np.mean([measured.drawn[name] for measured in own], axis=0) for name in names
+        }
         estimates = {name: _estimate(_mean_score(own, name), drawn[name], level) for name in names}
         means.append(_Measured(_mean_row(output, own, estimates), None, drawn))
     return means
 
 
 def _mean_score(own: list[_Measured], name: str) -> Score:
-    undefined = [measured.row.task for measured in own if math.isnan(measured.row.metrics[name].value)]
+    undefined = [
+        measured.row.task for measured in own if math.isnan(measured.row.metrics[name].value)
+    ]
     if undefined:
         return Score(math.nan, f"undefined for task {', '.join(undefined)}")
     return Score(float(np.mean([measured.row.metrics[name].value for measured in own])))
@@ -160,7 +186,9 @@ def _mean_row(output: str, own: list[_Measured], estimates: dict[str, Estimate])
 
 
 def _comparisons(rows: list[_Measured], reference: str, level: float) -> tuple[Comparison, ...]:
-    references = {measured.row.task: measured for measured in rows if measured.row.output == reference}
+    references = {
+        measured.row.task: measured for measured in rows if measured.row.output == reference
+    }
     return tuple(
         _compare(references[other.row.task], other, level)
         for other in rows
@@ -172,7 +200,11 @@ def _compare(first: _Measured, second: _Measured, level: float) -> Comparison:
     row, other = first.row, second.row
     differences: dict[str, Difference] = {
         name: difference(
-            row.metrics[name].value, other.metrics[name].value, first.drawn[name], second.drawn[name], level
+            row.metrics[name].value,
+            other.metrics[name].value,
+            first.drawn[name],
+            second.drawn[name],
+            level,
         )
         for name in row.metrics
     }
@@ -186,7 +218,7 @@ def _compare(first: _Measured, second: _Measured, level: float) -> Comparison:
     return Comparison(row.task, row.output, other.output, differences, delong, exact)
 
 
-def _called(chosen: Selection, threshold: Threshold | None) -> np.ndarray:
+def _called(chosen: Selection, threshold: Threshold | None) -> Labels:
     if threshold is None:
-        return chosen.probs.argmax(axis=1)
-    return (chosen.probs[:, 1] >= threshold.value).astype(int)
+        return np.asarray(chosen.probs.argmax(axis=1), dtype=np.int64)
+    return (chosen.probs[:, 1] >= threshold.value).astype(np.int64)

@@ -1,4 +1,4 @@
-"""What an evaluation found, as plain values that go into a record and come back from it unchanged."""
+"""What an evaluation found, as plain values that go into a record and come back unchanged."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Comparison:
 
     @property
     def p(self) -> float:
-        """P-value of the AUROC difference: DeLong's where there is one, the bootstrap's otherwise."""
+        """P-value of the AUROC difference: DeLong's where there is one, else the bootstrap's."""
         return self.delong.p if self.delong else self.differences["auroc"].p
 
 
@@ -129,16 +129,20 @@ class Evaluation:
         raise RunError(f"The evaluation has no row {task}/{output}; it has {known}.")
 
     def rows(self, metrics: tuple[str, ...] | None = None) -> list[dict[str, str]]:
-        """The table as text: one mapping per row, with intervals as in '0.941 (0.905-0.970)' and '-' where undefined.
+        """The table as text, one mapping per row.
 
-        Keys: `task`, `output`, `cases`, `patients`, `threshold`, each metric's name, and `p` of the AUROC difference to
+        Intervals are as in '0.941 (0.905-0.970)', undefined values '-'.
+        Keys: `task`, `output`, `cases`, `patients`, `threshold`, each metric's name, and `p` of the
+            AUROC difference to
         the reference output.
 
         Args:
             metrics: Which metrics; all by default.
         """
         p_values = {(c.task, c.other): format_p(c.p) for c in self.comparisons}
-        names = metrics or tuple(name for name in METRICS if any(name in row.metrics for row in self.results))
+        names = metrics or tuple(
+            name for name in METRICS if any(name in row.metrics for row in self.results)
+        )
         return [
             {
                 "task": row.task,

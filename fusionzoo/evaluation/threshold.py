@@ -1,4 +1,4 @@
-"""The threshold of a two-class task, chosen on validation data and never on the cases that are scored with it."""
+"""The threshold of a two-class task, chosen on validation data and never on scored cases."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ RULES = (*_CRITERIA, "0.5")
 def choose_threshold(labels: ArrayLike, probs: ArrayLike, rule: str = "youden") -> Threshold:
     """The threshold that serves a rule best on validation cases.
 
-    Candidates lie half way between neighbouring distinct probabilities. Of several equally good ones, the one nearest
-    to 0.5 is taken, then the lower.
+    Candidates lie half way between neighbouring distinct probabilities. Of several equally good
+    ones, the one nearest to 0.5 is taken, then the lower.
 
     Args:
         labels: 0, 1, or -1 where missing, `cases`.
@@ -61,7 +61,9 @@ def choose_threshold(labels: ArrayLike, probs: ArrayLike, rule: str = "youden") 
     """
     if rule not in RULES:
         hint = nearest(rule, RULES)
-        raise BadOption(f"No threshold rule is called {rule!r}. {hint}There are: {', '.join(RULES)}.")
+        raise BadOption(
+            f"No threshold rule is called {rule!r}. {hint}There are: {', '.join(RULES)}."
+        )
     if rule == "0.5":
         return Threshold(0.5, rule, 0)
     scored = check_scored(labels, probs)
@@ -82,5 +84,7 @@ def choose_threshold(labels: ArrayLike, probs: ArrayLike, rule: str = "youden") 
 def _candidates(probs: Array) -> Array:
     distinct = np.unique(probs)
     middle = (distinct[:-1] + distinct[1:]) / 2
-    # Between neighbouring floats the middle may round down to the lower one, which would then be called positive.
-    return np.r_[distinct[0], np.where(middle > distinct[:-1], middle, distinct[1:])]
+    # Between neighbouring floats the middle may round down to the lower one, which would then be
+    # called positive.
+    between = np.where(middle > distinct[:-1], middle, distinct[1:])
+    return np.concatenate([distinct[:1], between])

@@ -1,8 +1,9 @@
 """Every metric as a function of case weights, for many weightings at once.
 
-A point estimate is the metric at weights of one; a bootstrap replicate is the metric at the number of times that each
-case was drawn. So there is one formula for both. `weights` is `replicates cases`, every result `replicates`, with NaN
-where a metric is undefined. Labels hold no missing value here.
+A point estimate is the metric at weights of one; a bootstrap replicate is the metric at the number
+of times that each case was drawn. So there is one formula for both. `weights` is `replicates
+cases`, every result `replicates`, with NaN where a metric is undefined. Labels hold no missing
+value here.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def binary_metrics(
 def multiclass_metrics(
     labels: Labels, probs: Array, weights: Array, names: Collection[str]
 ) -> dict[str, Array]:
-    """Metrics of a task with more classes; the predicted class is the most probable one, macro means are unweighted.
+    """Metrics of a task with more classes: the most probable is called, macro means are unweighted.
 
     Args:
         labels: Class codes, `cases`.
@@ -74,7 +75,9 @@ def multiclass_metrics(
     chosen = np.stack([weights @ (called == k).astype(float) for k in classes])
     hit = np.stack([weights @ ((labels == k) & (called == k)).astype(float) for k in classes])
     formulas: Mapping[str, Callable[[], Array]] = {
-        "auroc": lambda: np.mean([auroc(labels == k, probs[:, k], weights) for k in classes], axis=0),
+        "auroc": lambda: np.mean(
+            [auroc(labels == k, probs[:, k], weights) for k in classes], axis=0
+        ),
         "accuracy": lambda: ratio(hit.sum(axis=0), total),
         "f1": lambda: ratio(2 * hit, actual + chosen).mean(axis=0),
         "specificity": lambda: ratio(total - actual - chosen + hit, total - actual).mean(axis=0),
@@ -116,8 +119,9 @@ def log_loss(probs_of_label: Array, weights: Array) -> Array:
 
 def ratio(numerator: Array, denominator: Array) -> Array:
     """Quotient, NaN where the denominator is zero."""
-    undefined = np.full(np.shape(numerator), np.nan)
-    return np.divide(numerator, denominator, out=undefined, where=np.asarray(denominator) > 0)
+    quotient = np.full(np.shape(numerator), np.nan)
+    np.divide(numerator, denominator, out=quotient, where=np.asarray(denominator) > 0)
+    return quotient
 
 
 def _mass(positive: NDArray[np.bool_], scores: Array, weights: Array) -> tuple[Array, Array]:

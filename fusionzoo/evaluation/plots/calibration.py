@@ -39,8 +39,9 @@ def plot_calibration(
     num_bins: int = 8,
     title: str = "",
 ) -> Path:
-    """Share of positives against mean probability in bins of equal numbers of cases, over a histogram of the first output.
+    """Share of positives against mean probability, over a histogram of the first output.
 
+    Bins hold equal numbers of cases.
     For more than two classes: the share of right calls against the probability of the called class.
 
     Args:
@@ -57,7 +58,9 @@ def plot_calibration(
     outputs = outputs_of(evaluation, task)
     binary = predictions.task(task).binary
     with styled():
-        figure, axes = new_figure(title or default_title(evaluation, task, (outputs or ["fused"])[0]))
+        figure, axes = new_figure(
+            title or default_title(evaluation, task, (outputs or ["fused"])[0])
+        )
         unit_square(
             axes,
             "Predicted probability" if binary else "Probability of the predicted class",
@@ -68,7 +71,14 @@ def plot_calibration(
             means, shares = reliability(probs, happened, num_bins)
             ece = f"  {evaluation.row(task, output).metrics['ece']}" if binary else ""
             axes.plot(
-                means, shares, marker="o", markersize=5, linewidth=1.8, label=output + ece, zorder=4 - index / 10, **look(index)
+                means,
+                shares,
+                marker="o",
+                markersize=5,
+                linewidth=1.8,
+                label=output + ece,
+                zorder=4 - index / 10,
+                **look(index),
             )
             if index == 0:
                 _histogram(axes, probs)
@@ -85,7 +95,9 @@ def reliability(probs: Array, happened: NDArray[np.bool_], num_bins: int) -> tup
     return np.array(means), np.array([happened[members].mean() for members in filled])
 
 
-def _events(predictions: Predictions, part: str, task: str, output: str) -> tuple[Array, NDArray[np.bool_]]:
+def _events(
+    predictions: Predictions, part: str, task: str, output: str
+) -> tuple[Array, NDArray[np.bool_]]:
     chosen = predictions.select(part=part, task=task, output=output)
     known = chosen.labels >= 0
     labels, probs = chosen.labels[known], chosen.probs[known]
@@ -97,4 +109,13 @@ def _events(predictions: Predictions, part: str, task: str, output: str) -> tupl
 def _histogram(axes: Axes, probs: Array) -> None:
     counts, edges = np.histogram(probs, bins=20, range=(0, 1))
     heights = 0.12 * counts / max(counts.max(), 1)
-    axes.bar(edges[:-1], heights, width=0.05, align="edge", color=COLOURS[0], alpha=0.18, linewidth=0, zorder=0)
+    axes.bar(
+        edges[:-1],
+        heights,
+        width=0.05,
+        align="edge",
+        color=COLOURS[0],
+        alpha=0.18,
+        linewidth=0,
+        zorder=0,
+    )

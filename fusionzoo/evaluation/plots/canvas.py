@@ -6,7 +6,7 @@ import io
 import os
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from fusionzoo.evaluation.results import Evaluation
 from fusionzoo.storage import write_atomic
@@ -38,10 +38,12 @@ _STYLE = {
 
 
 def styled() -> AbstractContextManager[None]:
-    """A context in which the user's own matplotlib settings don't count, so that figures are the same everywhere."""
+    """A context without the user's own matplotlib settings: figures are the same everywhere."""
     import matplotlib
 
-    defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+    defaults = {
+        name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"
+    }
     return matplotlib.rc_context({**defaults, **_STYLE})
 
 
@@ -72,9 +74,11 @@ def unit_square(axes: Axes, x_label: str, y_label: str) -> None:
     axes.set_axisbelow(True)
 
 
-def legend(axes: Axes, place: str, title: str = "") -> None:
+def legend(axes: Axes, place: Literal["lower right", "upper left"], title: str = "") -> None:
     """A legend on a faint white ground, left-aligned title."""
-    box = axes.legend(loc=place, framealpha=0.9, edgecolor="none", handlelength=2.6, title=title or None)
+    box = axes.legend(
+        loc=place, framealpha=0.9, edgecolor="none", handlelength=2.6, title=title or None
+    )
     box.set_alignment("left")
     box.set_zorder(10)
 

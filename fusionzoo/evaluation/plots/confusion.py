@@ -53,7 +53,9 @@ def plot_confusion(
         axes.set_ylabel("True class")
         axes.set_xlabel("Predicted class")
         if row.threshold:
-            axes.set_xlabel(f"Predicted class\n{names[1]} where p is {row.threshold.value:.3f} or more")
+            axes.set_xlabel(
+                f"Predicted class\n{names[1]} where p is {row.threshold.value:.3f} or more"
+            )
         return save(figure, path)
 
 
@@ -68,7 +70,9 @@ def _write_cells(axes: Axes, counts: NDArray[np.int64], shares: Array) -> None:
 
 def _name_axes(axes: Axes, names: tuple[str, ...]) -> None:
     turn = len(names) > 3 or max(map(len, names)) > 12
-    axes.set_xticks(range(len(names)), names, rotation=40 if turn else 0, ha="right" if turn else "center")
+    axes.set_xticks(
+        range(len(names)), names, rotation=40 if turn else 0, ha="right" if turn else "center"
+    )
     if turn:
         for label in axes.get_xticklabels():
             label.set_rotation_mode("anchor")

@@ -34,10 +34,16 @@ _BAND_REPLICATES = 1000
 
 
 def plot_roc(
-    path: str | os.PathLike[str], predictions: Predictions, evaluation: Evaluation, task: str, *, title: str = ""
+    path: str | os.PathLike[str],
+    predictions: Predictions,
+    evaluation: Evaluation,
+    task: str,
+    *,
+    title: str = "",
 ) -> Path:
-    """ROC curves of all outputs with AUROC and interval; the first has a pointwise bootstrap band and a dot at its threshold.
+    """ROC curves of all outputs with AUROC and interval.
 
+    The first has a pointwise bootstrap band, and a dot at its validation threshold.
     For more than two classes: the one-vs-rest curves of the first output's classes.
 
     Args:
@@ -77,15 +83,25 @@ def roc_points(positive: NDArray[np.bool_], scores: Array, weights: Array) -> tu
     shares = []
     for members in (~positive[order], positive[order]):
         counts = np.cumsum(weights[:, order] * members, axis=1)[:, ends]
-        shares.append(np.hstack([start, ratio(counts, np.broadcast_to(counts[:, -1:], counts.shape))]))
+        shares.append(
+            np.hstack([start, ratio(counts, np.broadcast_to(counts[:, -1:], counts.shape))])
+        )
     return shares[0], shares[1]
 
 
-def roc_band(positive: NDArray[np.bool_], scores: Array, weights: Array, level: float) -> tuple[Array, Array]:
+def roc_band(
+    positive: NDArray[np.bool_], scores: Array, weights: Array, level: float
+) -> tuple[Array, Array]:
     """Pointwise limits of the sensitivity on `GRID`; arguments as in `roc_points`."""
     fall_out, sensitivity = roc_points(positive, scores, weights)
-    curves = [np.interp(GRID, x, y) for x, y in zip(fall_out, sensitivity, strict=True) if np.isfinite(x + y).all()]
-    low, high = np.quantile(curves or [np.full(GRID.shape, np.nan)], [(1 - level) / 2, (1 + level) / 2], axis=0)
+    curves = [
+        np.interp(GRID, x, y)
+        for x, y in zip(fall_out, sensitivity, strict=True)
+        if np.isfinite(x + y).all()
+    ]
+    low, high = np.quantile(
+        curves or [np.full(GRID.shape, np.nan)], [(1 - level) / 2, (1 + level) / 2], axis=0
+    )
     return low, high
 
 
@@ -97,11 +113,26 @@ def _output_curves(axes: Axes, predictions: Predictions, evaluation: Evaluation,
         x, y = roc_points(positive, scores, np.ones((1, len(scores))))
         row = evaluation.row(task, output)
         width = 2.4 if index == 0 else 1.7
-        axes.plot(x[0], y[0], linewidth=width, label=f"{output}  {row.metrics['auroc']}", zorder=5 - index / 10, **look(index))
+        axes.plot(
+            x[0],
+            y[0],
+            linewidth=width,
+            label=f"{output}  {row.metrics['auroc']}",
+            zorder=5 - index / 10,
+            **look(index),
+        )
         if index == 0:
             _band(axes, positive, scores, chosen.groups[known], evaluation)
             fall_out, hit = 1 - row.metrics["specificity"].value, row.metrics["sensitivity"].value
-            axes.plot(fall_out, hit, "o", color=COLOURS[0], markeredgecolor="white", markersize=8, zorder=6)
+            axes.plot(
+                fall_out,
+                hit,
+                "o",
+                color=COLOURS[0],
+                markeredgecolor="white",
+                markersize=8,
+                zorder=6,
+            )
 
 
 def _class_curves(axes: Axes, predictions: Predictions, evaluation: Evaluation, task: str) -> None:
@@ -113,11 +144,17 @@ def _class_curves(axes: Axes, predictions: Predictions, evaluation: Evaluation, 
         positive = chosen.labels[known] == code
         x, y = roc_points(positive, chosen.probs[known, code], ones)
         axes.plot(x[0], y[0], linewidth=1.9, label=f"{name}  (n={positive.sum()})", **look(code))
-    axes.plot([], [], " ", label=f"{output}, macro  {evaluation.row(task, output).metrics['auroc']}")
+    axes.plot(
+        [], [], " ", label=f"{output}, macro  {evaluation.row(task, output).metrics['auroc']}"
+    )
 
 
 def _band(
-    axes: Axes, positive: NDArray[np.bool_], scores: Array, patients: NDArray[np.object_], evaluation: Evaluation
+    axes: Axes,
+    positive: NDArray[np.bool_],
+    scores: Array,
+    patients: NDArray[np.object_],
+    evaluation: Evaluation,
 ) -> None:
     replicates = min(evaluation.replicates, _BAND_REPLICATES)
     resampling = Resampling.draw(patients, replicates=replicates, seed=evaluation.seed)
