@@ -1,7 +1,7 @@
 """How the documentation is built; `make docs` runs it, and a warning is an error."""
 
+import importlib.metadata
 import sys
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 project = "fusionzoo"
 author = "The fusionzoo developers"
 copyright = "The fusionzoo developers, Apache-2.0"
-release = version("fusionzoo")
+release = importlib.metadata.version("fusionzoo")
 
 extensions = [
     "myst_parser",
@@ -38,5 +38,6 @@ napoleon_numpy_docstring = False
 napoleon_custom_sections = [("Inputs", "params_style")]
 napoleon_use_ivar = True
 
+smartquotes = False
 html_theme = "furo"
 html_title = f"fusionzoo {release}"

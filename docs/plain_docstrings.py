@@ -28,9 +28,13 @@ def to_rest(lines: list[str]) -> list[str]:
         elif first.startswith("|") or first.startswith(" "):
             result += ["::", "", *(f"    {line}" for line in block)]
         else:
-            result += flowing(block)
+            result += flowing(unbroken(block))
         result.append("")
     return result
+
+
+def opens_section(line: str, following: str) -> bool:
+    return bool(SECTION.match(line)) and following.startswith(" ")
 
 
 def paragraphs(lines: list[str]) -> Iterator[list[str]]:
@@ -38,7 +42,7 @@ def paragraphs(lines: list[str]) -> Iterator[list[str]]:
     block: list[str] = []
     for index, line in enumerate(lines):
         following = next((later for later in lines[index:] if later.strip()), "")
-        in_section = any(SECTION.match(previous) for previous in block) and following[:1] == " "
+        in_section = following.startswith(" ") and any(map(opens_section, block, block[1:]))
         if line.strip() or (block and in_section):
             block.append(line)
         elif block:
@@ -48,12 +52,19 @@ def paragraphs(lines: list[str]) -> Iterator[list[str]]:
         yield block
 
 
+def unbroken(block: list[str]) -> list[str]:
+    """The same lines, with code that was broken over two of them in one."""
+    return re.sub(
+        r"`[^`]+`", lambda code: re.sub(r"\n\s*", " ", code[0]), "\n".join(block)
+    ).splitlines()
+
+
 def flowing(block: list[str]) -> list[str]:
     """A paragraph of text, with its fields and sections set apart."""
     result: list[str] = []
     inside = ""
-    for line in block:
-        field, section = FIELD.match(line), SECTION.match(line)
+    for line, following in zip(block, [*block[1:], ""], strict=True):
+        field, section = FIELD.match(line), opens_section(line, following)
         if field:
             result += [] if inside == "field" else [""]
             result.append(f":{field[1]}: {inline(field[2])}")
@@ -66,8 +77,8 @@ def flowing(block: list[str]) -> list[str]:
         elif inside == "field":
             result.append(f"    {inline(line.strip())}")
         else:
-            result.append(inline(line))
             inside = "list" if ITEM.match(line) else inside
+            result.append(inline(line if inside == "list" else line.strip()))
     return result
 
 
@@ -91,5 +102,6 @@ def process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[
 
 
 def setup(app: Any) -> dict[str, bool]:
+    app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-docstring", process, priority=400)
     return {"parallel_read_safe": True}
