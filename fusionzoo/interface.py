@@ -32,9 +32,9 @@ def component(*, source: str) -> Callable[[T], T]:
     return mark
 
 
-@dataclass(frozen=True)
+@dataclass
 class Batch:
-    """Some cases, as the loader gives them.
+    """Some cases, as the loader gives them (not frozen: mixed precision casts its tensors in a copy).
 
     Args:
         inputs: One tensor per modality, `batch channels *space` or `batch columns`; zeros where a case has none.
@@ -112,7 +112,7 @@ class AbstractEncoder(nn.Module):
         """From what stage `level - 1` (or the stem) gave to what stage `level` gives."""
         raise NotImplementedError
 
-    def emit(self, level: int, x: Any) -> Tensor:
+    def emit(self, level: int, x: Any) -> Features:
         """What the output keeps of a stage; a norm of its own, for instance."""
         return x
 

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from fusionzoo.interface import AbstractEncoder, AbstractFusion, AbstractHead, Batch, Context
 
 
-@dataclass(frozen=True)
+@dataclass
 class ModelOutput:
-    """What a model gives for a batch.
+    """What a model gives for a batch (not frozen: mixed precision casts its tensors in a copy).
 
     Args:
         logits: Final logits per task, `batch logits`.
@@ -100,20 +100,19 @@ class FusionModel(nn.Module):
         }
         return Context(present, batch.targets if self.training else None, batch.index if self.training else None)
 
-    def inputs(self, batch: Batch) -> dict[str, Tensor]:
-        """What each stream reads; stacked modalities are joined on channels."""
-        return {
-            feature.name: torch.cat([batch.inputs[name] for name in feature.modalities], dim=1)
-            if len(feature.modalities) > 1
-            else batch.inputs[feature.modalities[0]]
-            for feature in self.features
-        }
+    def read(self, feature: Feature, batch: Batch) -> Tensor:
+        """What one stream reads; stacked modalities are joined on channels."""
+        inputs = [batch.inputs[name] for name in feature.modalities]
+        return inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1)
 
-    def encode(self, inputs: Mapping[str, Tensor], context: Context) -> dict[str, Any]:
-        """Each stream up to where a frozen trunk ends; the features that may be cached."""
+    def encode(self, batch: Batch, context: Context, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Each stream up to where a frozen trunk ends; streams in `known` are taken as they are, unread."""
         if not self.exchanges:
-            return {f.name: self.trunks[f.encoder](inputs[f.name]) for f in self.features}
-        return self._encode_in_step(inputs, context)
+            return {
+                f.name: known[f.name] if f.name in known else self.trunks[f.encoder](self.read(f, batch))
+                for f in self.features
+            }
+        return self._encode_in_step({f.name: self.read(f, batch) for f in self.features}, context)
 
     def _encode_in_step(self, inputs: Mapping[str, Tensor], context: Context) -> dict[str, Any]:
         """All encoders stage by stage, with the fusions' exchange between the stages."""
@@ -170,7 +169,7 @@ class FusionModel(nn.Module):
             for name, x in features.items()
         }
 
-    def forward(self, batch: Batch) -> ModelOutput:
-        """The whole way from a batch to logits."""
+    def forward(self, batch: Batch, known: Mapping[str, Any] | None = None) -> ModelOutput:
+        """The whole way from a batch to logits; `known` holds streams that were encoded before."""
         context = self.context(batch)
-        return self.fuse(self.encode(self.inputs(batch), context), context)
+        return self.fuse(self.encode(batch, context, known or {}), context)

@@ -1,0 +1,121 @@
+"""Settings of a training run: one frozen record, checked at once, written beside every result."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from fusionzoo.errors import BadOption, nearest
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How a combo is trained.
+
+    Args:
+        recipe: `staged` trains each image branch alone, freezes it and trains the fusion on its features (the recipe
+            of MMCAF-Net, Sec. 3); `joint` trains everything at once; `auto` is staged where a table meets images and
+            the fusion leaves branches alone until the end, else joint.
+        epochs: Most epochs of a stage that trains an encoder of images, or of joint training.
+        fuse_epochs: Most epochs of the fusion stage, and of a table on its own.
+        batch_size: Cases a step.
+        lr: Peak learning rate of image stages and of joint training.
+        fuse_lr: Peak learning rate of the fusion stage and of tables.
+        weight_decay: Decoupled weight decay of AdamW; L2 penalty of SGD.
+        optimizer: `adamw` or `sgd` (momentum 0.9).
+        schedule: `cosine` to zero after `warmup` of the steps, or `constant`.
+        warmup: Share of all steps in which the rate rises linearly.
+        patience: Epochs without a better validation score before a stage stops; 0 never stops early.
+        monitor: Validation score that picks the epoch: `loss` (lowest) or `auroc` (highest, mean over tasks).
+        loss: `bce` (cross-entropy) or `focal` (gamma 2).
+        balance: `none`, `oversample` (copies of rare classes up to the most frequent) or `weighted` sampling; training
+            part only.
+        augment: `auto` changes images and volumes of the training part at random, each kind in its way; `none` does not.
+        views: Augmented passes over the training part whose frozen features are cached; 0 caches the plain one only.
+        ema: Decay per step of the averaged weights that are evaluated and kept; 0 keeps the last ones.
+        clip: Largest gradient norm; 0 leaves gradients as they are.
+        baselines: Whether each modality is also trained and reported alone: `auto` does so in the staged recipe, where
+            it costs next to nothing, `all` always, `none` only where a stage needs it.
+    """
+
+    recipe: Literal["auto", "staged", "joint"] = "auto"
+    epochs: int = 30
+    fuse_epochs: int = 60
+    batch_size: int = 32
+    lr: float = 1e-3
+    fuse_lr: float = 3e-3
+    weight_decay: float = 1e-2
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup: float = 0.1
+    patience: int = 0
+    monitor: Literal["loss", "auroc"] = "loss"
+    loss: Literal["bce", "focal"] = "bce"
+    balance: Literal["none", "oversample", "weighted"] = "none"
+    augment: Literal["auto", "none"] = "auto"
+    views: int = 8
+    ema: float = 0.0
+    clip: float = 1.0
+    baselines: Literal["auto", "all", "none"] = "auto"
+
+    def __post_init__(self) -> None:
+        problems = []
+        for name in ("epochs", "fuse_epochs", "batch_size"):
+            if getattr(self, name) < 1:
+                problems.append(f"{name} must be at least 1, not {getattr(self, name)}.")
+        for name in ("lr", "fuse_lr"):
+            if not getattr(self, name) > 0:
+                problems.append(f"{name} must be above 0, not {getattr(self, name)}.")
+        for name in ("weight_decay", "patience", "views", "clip"):
+            if getattr(self, name) < 0:
+                problems.append(f"{name} can't be negative, it is {getattr(self, name)}.")
+        for name in ("warmup", "ema"):
+            if not 0 <= getattr(self, name) < 1:
+                problems.append(f"{name} must be in [0, 1), not {getattr(self, name)}.")
+        if problems:
+            raise BadOption("\n".join(problems))
+
+    @classmethod
+    def from_settings(cls, *layers: Mapping[str, Any]) -> TrainConfig:
+        """Defaults, then each layer of settings over the one before (a data set's suggestions, then the user's).
+
+        Raises:
+            BadOption: Every unknown setting and every value of the wrong type, at once.
+        """
+        hints = typing.get_type_hints(cls)
+        merged: dict[str, Any] = {}
+        problems = []
+        for layer in layers:
+            for name, value in layer.items():
+                if name not in hints:
+                    problems.append(f"Training has no setting {name!r}. {nearest(name, hints)}It takes: {', '.join(hints)}.")
+                elif not _fits(value, hints[name]):
+                    problems.append(f"Training setting {name!r} takes {_words(hints[name])}, not {value!r}.")
+                else:
+                    merged[name] = value
+        if problems:
+            raise BadOption("\n".join(problems))
+        return cls(**merged)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values by name."""
+        return dataclasses.asdict(self)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if typing.get_origin(hint) is Literal:
+        return value in typing.get_args(hint)
+    if hint is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    if hint is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def _words(hint: Any) -> str:
+    if typing.get_origin(hint) is Literal:
+        return " or ".join(typing.get_args(hint))
+    return {int: "a whole number", float: "a number", bool: "True or False", str: "a word"}[hint]

@@ -1,0 +1,287 @@
+"""One stage of training: steps, epochs, the best weights kept, and a checkpoint after every epoch."""
+
+import copy
+import math
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from fusionzoo.errors import RunError
+from fusionzoo.interface import Batch
+from fusionzoo.losses.classification import task_loss
+from fusionzoo.models.model import FusionModel, ModelOutput
+from fusionzoo.spec import TaskSpec
+from fusionzoo.training.checkpoint import (
+    load_checkpoint,
+    random_state,
+    restore_random_state,
+    save_checkpoint,
+    seed_everything,
+)
+from fusionzoo.training.config import TrainConfig
+from fusionzoo.training.observer import EpochReport, Observer
+from fusionzoo.training.score import validation_scores
+
+
+class Loader(Protocol):
+    """What the loop needs of a loader: batches, their number, and an order that is a function of the epoch."""
+
+    def __iter__(self) -> Iterator[Batch]: ...
+
+    def __len__(self) -> int: ...
+
+    def set_epoch(self, epoch: int) -> None: ...
+
+
+#: From the index of the cases in a batch and the epoch to streams that were encoded before.
+Known = Callable[[Tensor, int], Mapping[str, Any]]
+
+
+class StageModel(nn.Module):
+    """A model as one stage trains it: frozen trunks stay in evaluation mode, without gradient.
+
+    Args:
+        model: The whole model.
+        frozen: Keys of the trunks that don't learn.
+    """
+
+    def __init__(self, model: FusionModel, frozen: frozenset[str] = frozenset()):
+        super().__init__()
+        self.model = model
+        self.frozen = frozen
+        for key in frozen:
+            model.trunks[key].requires_grad_(False)
+
+    def train(self, mode: bool = True) -> "StageModel":
+        """Training mode for everything but the frozen trunks."""
+        super().train(mode)
+        for key in self.frozen:
+            self.model.trunks[key].eval()
+        return self
+
+    def forward(self, batch: Batch, known: Mapping[str, Any]) -> ModelOutput:
+        """The model's output; streams in `known` are not encoded again."""
+        return self.model(batch, known)
+
+
+def total_loss(
+    output: ModelOutput, batch: Batch, tasks: Sequence[TaskSpec], supervised: Mapping[str, float], kind: str
+) -> Tensor:
+    """Weighted sum over supervised outputs of the mean task loss, plus the auxiliary losses."""
+    by_name = {"final": output.logits, **output.by_output}
+    loss = sum(output.losses.values(), torch.zeros((), device=batch.index.device))
+    for name, weight in supervised.items():
+        for task in tasks:
+            one = task_loss(by_name[name][task.name].float(), batch.targets[task.name], task, kind=kind)
+            loss = loss + weight * one / len(tasks)
+    return loss
+
+
+def _optimizer(stage: nn.Module, config: TrainConfig, lr: float) -> torch.optim.Optimizer:
+    """The optimiser over what learns; no weight decay on norms and biases."""
+    trainable = [p for p in stage.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": config.weight_decay},
+        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=lr, momentum=0.9)
+    return torch.optim.AdamW(groups, lr=lr)
+
+
+def _rate(step: int, total: int, config: TrainConfig) -> float:
+    """Share of the peak learning rate at a step."""
+    warm = max(1, round(config.warmup * total))
+    if step < warm:
+        return (step + 1) / warm
+    if config.schedule == "constant":
+        return 1.0
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+class StageTrainer:
+    """Trains one stage and leaves its best weights in the model.
+
+    Args:
+        name: Name of the stage; names its checkpoint and seeds its generators.
+        stage: What to train.
+        tasks: Tasks of the data set.
+        config: Settings.
+        epochs: Most epochs.
+        lr: Peak learning rate.
+        fabric: Carries device and precision.
+        folder: Where `<name>.ckpt` goes; None keeps nothing on disk.
+        identity: Hash of all that defines the run; a checkpoint of another one is refused.
+        seed: Seed of the run.
+        observer: Hears of progress.
+        known: Streams encoded before, for a batch and an epoch.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        stage: StageModel,
+        tasks: Sequence[TaskSpec],
+        config: TrainConfig,
+        *,
+        epochs: int,
+        lr: float,
+        fabric: Fabric,
+        folder: Path | None,
+        identity: str,
+        seed: int,
+        observer: Observer,
+        known: Known | None = None,
+    ):
+        self.name, self.stage, self.tasks, self.config = name, stage, tuple(tasks), config
+        self.epochs, self.fabric, self.identity, self.observer = epochs, fabric, identity, observer
+        self.path = folder / f"{name.replace(':', '-')}.ckpt" if folder is not None else None
+        self.known: Known = known or (lambda index, epoch: {})
+        self.seed = seed
+        self.lr = lr
+        self.reports: list[EpochReport] = []
+        self.best: dict[str, Tensor] | None = None
+        self.supervised = stage.model.supervised
+
+    def run(self, train: Loader, val: Loader) -> list[EpochReport]:
+        """Train to the end, from the last checkpoint where there is one."""
+        seed_everything(_stream(self.seed, self.name))
+        optimizer = _optimizer(self.stage, self.config, self.lr)
+        wrapped, optimizer = self.fabric.setup(self.stage, optimizer)
+        averaged = self._averaged()
+        self._resume(optimizer, averaged)
+        steps = len(train)
+        self.observer.stage_started(self.name, self.epochs, steps, len(self.reports))
+        while len(self.reports) < self.epochs and not self._stopped():
+            epoch = len(self.reports)
+            started = time.perf_counter()
+            train.set_epoch(epoch)
+            loss = self._epoch(wrapped, optimizer, averaged, train, epoch)
+            evaluated = averaged.module if averaged is not None else self.stage
+            val_loss, val_auroc = self._validate(evaluated, val)
+            better = self._better(val_loss, val_auroc)
+            if better:
+                self.best = _state(evaluated.model)
+            lr = optimizer.param_groups[0]["lr"]
+            seconds = time.perf_counter() - started
+            self.reports.append(EpochReport(epoch + 1, loss, val_loss, val_auroc, lr, seconds, better))
+            self._save(optimizer, averaged)
+            self.observer.epoch(self.name, self.reports[-1])
+        if self.best is None:
+            raise RunError(f"Stage {self.name!r} never reached a finite validation loss. Try a smaller lr (it is {self.lr}).")
+        self.stage.model.load_state_dict(self.best)
+        self.observer.stage_finished(self.name, [report for report in self.reports if report.best][-1])
+        return self.reports
+
+    def _averaged(self) -> AveragedModel | None:
+        if not self.config.ema:
+            return None
+        return AveragedModel(self.stage, multi_avg_fn=get_ema_multi_avg_fn(self.config.ema))
+
+    def _epoch(
+        self, wrapped: Any, optimizer: Any, averaged: AveragedModel | None, train: Loader, epoch: int
+    ) -> float:
+        """All steps of one epoch; the mean loss."""
+        self.stage.train()
+        steps, total = len(train), len(train) * self.epochs
+        running = 0.0
+        for number, batch in enumerate(train):
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr * _rate(epoch * steps + number, total, self.config)
+            batch = batch.to(self.fabric.device)
+            output = wrapped(batch, self.known(batch.index, epoch))
+            loss = total_loss(output, batch, self.tasks, self.supervised, self.config.loss)
+            optimizer.zero_grad()
+            self.fabric.backward(loss)
+            if self.config.clip:
+                self.fabric.clip_gradients(wrapped, optimizer, max_norm=self.config.clip, error_if_nonfinite=False)
+            optimizer.step()
+            if averaged is not None:
+                averaged.update_parameters(self.stage)
+            running += float(loss.detach())
+            self.observer.step(self.name)
+        return running / steps
+
+    @torch.no_grad()
+    def _validate(self, evaluated: StageModel, val: Loader) -> tuple[float, float]:
+        """Loss and AUROC on the validation part."""
+        evaluated.eval()
+        logits: dict[str, list[Tensor]] = {task.name: [] for task in self.tasks}
+        targets: dict[str, list[Tensor]] = {task.name: [] for task in self.tasks}
+        for batch in val:
+            batch = batch.to(self.fabric.device)
+            output = evaluated(batch, self.known(batch.index, -1))
+            for task in self.tasks:
+                logits[task.name].append(output.logits[task.name].float().cpu())
+                targets[task.name].append(batch.targets[task.name].cpu())
+        return validation_scores(
+            {name: torch.cat(parts) for name, parts in logits.items()},
+            {name: torch.cat(parts) for name, parts in targets.items()},
+            self.tasks,
+        )
+
+    def _score(self, report: EpochReport) -> float:
+        return report.val_auroc if self.config.monitor == "auroc" else -report.val_loss
+
+    def _better(self, val_loss: float, val_auroc: float) -> bool:
+        score = val_auroc if self.config.monitor == "auroc" else -val_loss
+        earlier = [self._score(report) for report in self.reports if report.best]
+        return math.isfinite(val_loss) and not math.isnan(score) and (not earlier or score > max(earlier))
+
+    def _stopped(self) -> bool:
+        """Whether patience has run out."""
+        if not self.config.patience or not self.reports:
+            return False
+        last_best = max((report.epoch for report in self.reports if report.best), default=0)
+        return len(self.reports) - last_best >= self.config.patience
+
+    def _save(self, optimizer: Any, averaged: AveragedModel | None) -> None:
+        if self.path is None or not self.fabric.is_global_zero:
+            return
+        save_checkpoint(
+            self.path,
+            {
+                "identity": self.identity,
+                "reports": [asdict(report) for report in self.reports],
+                "model": _state(self.stage.model),
+                "best": self.best,
+                "averaged": averaged.state_dict() if averaged is not None else None,
+                "optimizer": optimizer.state_dict(),
+                "random": random_state(),
+            },
+        )
+
+    def _resume(self, optimizer: Any, averaged: AveragedModel | None) -> None:
+        if self.path is None or not self.path.is_file():
+            return
+        state = load_checkpoint(self.path)
+        if state["identity"] != self.identity:
+            raise RunError(
+                f"The checkpoint {str(self.path)!r} belongs to another run (its identity is {state['identity']}, this "
+                f"one's {self.identity}): spec, data, split, settings or seed differ. Choose another folder with --out."
+            )
+        self.reports = [EpochReport(**report) for report in state["reports"]]
+        self.stage.model.load_state_dict(state["model"])
+        self.best = state["best"]
+        if averaged is not None:
+            averaged.load_state_dict(state["averaged"])
+        optimizer.load_state_dict(state["optimizer"])
+        restore_random_state(state["random"])
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    return {key: copy.deepcopy(value.detach().cpu()) for key, value in model.state_dict().items()}
+
+
+def _stream(seed: int, name: str) -> int:
+    """A seed of its own for each stage of a run."""
+    return zlib.crc32(f"{seed}/{name}".encode())

@@ -1,0 +1,248 @@
+"""From a combo and a split to trained models: the staged recipe, or everything at once.
+
+Staged (MMCAF-Net, Sec. 3): each image branch is trained alone with a head of its own and then frozen; its features are
+computed once; the fusion, the heads and the tables' encoders are trained on them. Tables are trained alone too, so
+that the gain of fusing can be seen. Joint: all parts learn together.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from fusionzoo.data.dataset import AbstractDataset
+from fusionzoo.data.loader import CaseLoader
+from fusionzoo.data.splits import Split
+from fusionzoo.data.tabular import TableEncoder
+from fusionzoo.data.transforms import default_augmentations
+from fusionzoo.errors import BadOption
+from fusionzoo.grammar import Binding, Combo
+from fusionzoo.interface import AbstractFusion
+from fusionzoo.models.assemble import assemble
+from fusionzoo.models.model import Feature, FusionModel
+from fusionzoo.training.cache import FeatureCache, cached_bytes, encode_all
+from fusionzoo.training.config import TrainConfig
+from fusionzoo.training.loop import Known, StageModel, StageTrainer
+from fusionzoo.training.observer import EpochReport, Observer
+
+#: Features of frozen trunks are kept in memory up to this many bytes; above it the trunk runs at every step.
+CACHE_LIMIT = 2 * 1024**3
+
+
+@dataclass
+class Trained:
+    """What training leaves.
+
+    Args:
+        models: The combo's model under `fused` (or the one modality's name), and each baseline under its modality.
+        main: Name of the combo's model.
+        history: Epoch reports per stage.
+        recipe: `staged` or `joint`, as it was resolved.
+    """
+
+    models: dict[str, FusionModel]
+    main: str
+    recipe: str
+    history: dict[str, list[EpochReport]] = field(default_factory=dict)
+
+
+class Trainer:
+    """Trains one combo on one split.
+
+    Args:
+        combo: What to train.
+        dataset: Where the cases come from.
+        split: Which cases train, validate and test.
+        encoders: Fitted table encoders by modality.
+        config: Settings.
+        seed: Seed of weights, order, augmentation and dropout.
+        fabric: Carries device and precision.
+        folder: Where checkpoints go; None keeps nothing on disk.
+        identity: Hash of all that defines the run.
+        observer: Hears of progress.
+    """
+
+    def __init__(
+        self,
+        combo: Combo,
+        dataset: AbstractDataset,
+        split: Split,
+        encoders: Mapping[str, TableEncoder],
+        config: TrainConfig,
+        *,
+        seed: int,
+        fabric: Fabric,
+        folder: Path | None,
+        identity: str,
+        observer: Observer,
+    ):
+        self.combo, self.dataset, self.split, self.encoders, self.config = combo, dataset, split, encoders, config
+        self.seed, self.fabric, self.folder, self.identity, self.observer = seed, fabric, folder, identity, observer
+        self.kinds = {modality.name: modality.kind for modality in dataset.spec.modalities}
+
+    def train(self) -> Trained:
+        """All stages, each from its checkpoint where there is one."""
+        model = assemble(self.combo, self.dataset.spec, seed=self.seed)
+        recipe = self._recipe(model)
+        if recipe == "joint":
+            return self._joint(model)
+        return self._staged(model)
+
+    def _recipe(self, model: FusionModel) -> str:
+        """`staged` or `joint`; a recipe that can't be is refused."""
+        tables = [f for f in model.features if self._is_table(f)]
+        shared = any(len(binding.inputs) > 1 for binding in self.combo.bindings)
+        possible = model.fusion is not None and not model.exchanges and not shared
+        if self.config.recipe == "staged" and not possible:
+            why = "there is nothing to fuse" if model.fusion is None else "its branches exchange features or share an encoder"
+            raise BadOption(f"The spec {str(self.combo)!r} can't be trained in stages: {why}. Use recipe=joint.")
+        if self.config.recipe != "auto":
+            return self.config.recipe
+        return "staged" if possible and tables and len(tables) < len(model.features) else "joint"
+
+    def _is_table(self, feature: Feature) -> bool:
+        return all(self.kinds[name] == "table" for name in feature.modalities)
+
+    def _solo(self, binding: Binding) -> Combo:
+        return Combo((binding,), None, self.combo.head)
+
+    def _joint(self, model: FusionModel) -> Trained:
+        main = "fused" if model.fusion is not None else model.features[0].name
+        trained = Trained({main: model}, main, "joint")
+        table_only = all(self._is_table(f) for f in model.features)
+        self._stage(trained, main, model, table=table_only, modalities=self.combo.modalities)
+        if model.fusion is not None and self.config.baselines == "all":
+            for binding in self.combo.bindings:
+                self._baseline(trained, binding)
+        return trained
+
+    def _staged(self, model: FusionModel) -> Trained:
+        trained = Trained({"fused": model}, "fused", "staged")
+        frozen = [feature for feature in model.features if not self._is_table(feature)]
+        frozen_names = {feature.name for feature in frozen}
+        for binding in self.combo.bindings:
+            name = "+".join(binding.inputs[0])
+            if name in frozen_names or self.config.baselines != "none":
+                self._baseline(trained, binding)
+        for feature in frozen:
+            model.trunks[feature.encoder].load_state_dict(
+                {**model.trunks[feature.encoder].state_dict(), **_shared_state(model, trained.models[feature.name], feature)}
+            )
+        known, cached = self._cache(model, frozen)
+        read = tuple(m for f in model.features if f.name not in cached for m in f.modalities)
+        keys = frozenset(feature.encoder for feature in frozen)
+        self._stage(trained, "fused", model, table=True, modalities=read, frozen=keys, known=known)
+        return trained
+
+    def _baseline(self, trained: Trained, binding: Binding) -> None:
+        """One modality with a head of its own."""
+        solo = assemble(self._solo(binding), self.dataset.spec, seed=self.seed)
+        (feature,) = solo.features[:1]
+        trained.models[feature.name] = solo
+        self._stage(trained, feature.name, solo, table=self._is_table(feature), modalities=feature.modalities)
+
+    def _stage(
+        self,
+        trained: Trained,
+        name: str,
+        model: FusionModel,
+        *,
+        table: bool,
+        modalities: Iterable[str],
+        frozen: frozenset[str] = frozenset(),
+        known: Known | None = None,
+    ) -> None:
+        """Train one model; `table` picks the settings for models that are quick to train."""
+        config = self.config
+        self.fabric.to_device(model)
+        trainer = StageTrainer(
+            name,
+            StageModel(model, frozen),
+            self.dataset.spec.tasks,
+            config,
+            epochs=config.fuse_epochs if table else config.epochs,
+            lr=config.fuse_lr if table else config.lr,
+            fabric=self.fabric,
+            folder=self.folder,
+            identity=self.identity,
+            seed=self.seed,
+            observer=self.observer,
+            known=known,
+        )
+        wanted = tuple(dict.fromkeys(modalities))
+        train = self.loader(self.split.train, wanted, train=True)
+        val = self.loader(self.split.val, wanted)
+        trained.history[name] = trainer.run(train, val)
+        if model.fusion is not None and type(model.fusion).fit is not AbstractFusion.fit:
+            self._fit_decision(model, val, known)
+        model.eval()
+
+    @torch.no_grad()
+    def _fit_decision(self, model: FusionModel, val: CaseLoader, known: Known | None) -> None:
+        """Fit what the fusion decides after training, on validation logits."""
+        model.eval()
+        logits: dict[str, dict[str, list[Any]]] = {}
+        targets: dict[str, list[Any]] = {}
+        for batch in val:
+            batch = batch.to(self.fabric.device)
+            output = model(batch, known(batch.index, -1) if known else {})
+            for part, by_task in output.by_output.items():
+                for task, values in by_task.items():
+                    logits.setdefault(part, {}).setdefault(task, []).append(values.float().cpu())
+            for task, codes in batch.targets.items():
+                targets.setdefault(task, []).append(codes.cpu())
+        model.fusion.fit(
+            {part: {task: torch.cat(v) for task, v in by_task.items()} for part, by_task in logits.items()},
+            {task: torch.cat(v) for task, v in targets.items()},
+        )
+
+    def loader(
+        self, indices: Any, modalities: tuple[str, ...], *, train: bool = False, augmented: bool = False
+    ) -> CaseLoader:
+        """Cases in order, or shuffled, balanced and augmented for training."""
+        preset = self.config.augment if train or augmented else "none"
+        return CaseLoader(
+            self.dataset,
+            indices,
+            self.encoders,
+            batch_size=self.config.batch_size,
+            seed=self.seed,
+            train=train,
+            augmentation=default_augmentations(self.dataset.spec.modalities, preset),
+            balance=self.config.balance,
+            modalities=modalities,
+        )
+
+    def _cache(self, model: FusionModel, frozen: list[Feature]) -> tuple[Known, set[str]]:
+        """Features of the frozen streams, where they fit in memory."""
+        self.fabric.to_device(model)
+        model.eval()
+        split, views = self.split, self.config.views
+        wanted = tuple(m for feature in frozen for m in feature.modalities)
+        probe = next(iter(self.loader(split.val[: self.config.batch_size], wanted))).to(self.fabric.device)
+        needed = cached_bytes(model, frozen, probe, len(split.train) + len(split.val), views)
+        if needed > CACHE_LIMIT:
+            self.observer.note(
+                f"Frozen features would take {needed / 1024**3:.1f} GiB; they are computed at every step instead."
+            )
+            return (lambda index, epoch: {}), set()
+        caches = {feature.name: FeatureCache(len(self.dataset.cases)) for feature in frozen}
+        for feature in frozen:
+            trunk, cache = model.trunks[feature.encoder], caches[feature.name]
+            plain = self.loader([*split.train, *split.val], feature.modalities)
+            cache.add_plain(encode_all(trunk, model, feature, plain, self.fabric.device))
+            augmented = self.loader(split.train, feature.modalities, augmented=True)
+            for view in range(views):
+                augmented.set_epoch(view)
+                cache.add_view(encode_all(trunk, model, feature, augmented, self.fabric.device))
+        return (lambda index, epoch: {name: cache(index, epoch) for name, cache in caches.items()}), set(caches)
+
+
+def _shared_state(model: FusionModel, solo: FusionModel, feature: Feature) -> dict[str, Any]:
+    """Trunk weights of a branch trained alone that the fused model has too."""
+    (source,) = solo.trunks.values()
+    own = model.trunks[feature.encoder].state_dict()
+    return {key: value for key, value in source.state_dict().items() if key in own and own[key].shape == value.shape}
