@@ -94,8 +94,8 @@ class Drawing:
 def fill(points: np.ndarray, origin: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Pixels inside a closed outline of integer (x, y) points by the even-odd rule.
 
-    Gives a (rows, columns) mask. A pixel is inside where an odd number of edges crosses its column at a greater y; an edge covers
-    the columns from its smaller x to just before its greater x.
+    Gives a (rows, columns) mask. A pixel is inside where an odd number of edges crosses its column
+    at a greater y; an edge covers the columns from its smaller x to just before its greater x.
     """
     first, second = points, np.roll(points, -1, axis=0)
     backward = (first[:, 0] > second[:, 0])[:, None]

@@ -5,7 +5,6 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,7 +16,6 @@ from fusionzoo.data.transforms import Augmentation, augment, case_keys, uniform
 from fusionzoo.errors import BadOption
 from fusionzoo.interface import Batch
 
-Balance = Literal["none", "oversample", "weighted"]
 BALANCES = ("none", "oversample", "weighted")
 #: Images and volumes of a loader are kept in memory where they need no more than this, in MiB.
 CACHE_MIB = 1024
@@ -64,7 +62,7 @@ class CaseLoader:
         seed: int = 0,
         train: bool = False,
         augmentation: Mapping[str, Augmentation] | None = None,
-        balance: Balance = "none",
+        balance: str = "none",
         task: str | None = None,
         num_workers: int = 0,
         cache_mib: int = CACHE_MIB,

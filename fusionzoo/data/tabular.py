@@ -21,9 +21,9 @@ class TableEncoder:
     """A table's columns as numbers, by what the training rows say.
 
     `(x - offset) / scale` of numeric columns comes first, then flags of missing numbers, then
-    one-hot columns. Built by `fit`. An empty number becomes the training median, an empty category a one-hot of
-    zeros. A number that never changes in the training rows is encoded with scale 1. Numbers outside
-    the training range are not clipped.
+    one-hot columns. Built by `fit`. An empty number becomes the training median, an empty category
+    a one-hot of zeros. A number that never changes in the training rows is encoded with scale 1.
+    Numbers outside the training range are not clipped.
 
     Args:
         columns: Roles of the columns.

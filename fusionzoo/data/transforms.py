@@ -1,15 +1,14 @@
 """Seeded augmentation of batches: flips, quarter turns, shifts, intensity, noise and colour.
 
-Random numbers are a hash of (seed, epoch, case, copy), the SplitMix64 mixer of Steele, Lea and
-Flood (OOPSLA 2014, Fig. 16). So a case is changed in the same way whatever batch it is in and
-wherever a run was interrupted. The numbers for geometry are the same for all modalities of a case,
-which keeps registered images registered.
+Random numbers are a hash of (seed, epoch, case, copy), made by SplitMix64 (Steele, Lea and Flood,
+OOPSLA 2014; Stafford's variant 13 of the mixer). So a case is changed in the same way whatever
+batch it is in and wherever a run was interrupted. The numbers for geometry are the same for all
+modalities of a case, which keeps registered images registered.
 """
 
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
+from fusionzoo.errors import BadOption
 from fusionzoo.spec import Modality
 
 GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -58,9 +58,11 @@ PRESETS = {
 
 
 def default_augmentations(
-    modalities: Iterable[Modality], preset: Literal["auto", "none"] = "auto"
+    modalities: Iterable[Modality], preset: str = "auto"
 ) -> dict[str, Augmentation]:
-    """The preset of each image's or volume's kind, by name; tables have none."""
+    """What happens to each image and volume: `auto`, the preset of its kind, or `none`."""
+    if preset not in ("auto", "none"):
+        raise BadOption(f"There is no augmentation {preset!r}. Use one of: auto, none.")
     return {
         modality.name: PRESETS["none" if preset == "none" else modality.kind]
         for modality in modalities

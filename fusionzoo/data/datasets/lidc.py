@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import cached_property
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -85,9 +85,9 @@ class Lidc(AbstractDataset):
     def __init__(
         self,
         *,
-        size: Literal["all", "5-20mm"] = "all",
-        label_readers: Literal["all", "disjoint"] = "all",
-        table: Literal["default", "leaky_size", "leaky_ratings"] = "default",
+        size: str = "all",
+        label_readers: str = "all",
+        table: str = "default",
     ):
         self.options = {"size": size, "label_readers": label_readers, "table": table}
         for option, value in self.options.items():
