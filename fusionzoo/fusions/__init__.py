@@ -1,0 +1,1 @@
+"""Fusions: join modalities; one component a file, named as in spec strings."""

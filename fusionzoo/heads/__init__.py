@@ -1,0 +1,1 @@
+"""Heads: fused features in, logits per task out; one component a file, named as in spec strings."""

@@ -1,0 +1,1 @@
+"""Losses as pure functions of tensors; trainers and fusions choose and weigh them."""
