@@ -44,10 +44,11 @@ format: $(INSTALLED_DEV)  ## write the format that `make check` asks for
 	$(BIN)/ruff check --fix .
 
 docs: $(INSTALLED_DOCS)  ## the documentation, as HTML in docs/_build/html
+	rm -rf docs/api/generated
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
 
 clean:  ## remove what the targets above built, but not .venv and not runs
-	rm -rf docs/_build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf docs/_build docs/api/generated dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # A stamp is written last, so that an install that failed is tried again.
 $(INSTALLED): pyproject.toml
