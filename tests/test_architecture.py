@@ -16,6 +16,7 @@ ORDER = (
     ("spec",),
     ("grammar",),
     ("registry",),
+    ("systems",),
     ("interface",),
     ("conformance",),
     ("ops",),
