@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,7 +66,7 @@ class Resampling:
         counts: `replicates patients`.
     """
 
-    patients: NDArray[np.str_]
+    patients: NDArray[Any]
     counts: NDArray[np.int64]
 
     @classmethod

@@ -167,7 +167,7 @@ def benjamini_hochberg(p_values: Sequence[float] | Array) -> Array:
 def _gaps(values_a: ArrayLike, values_b: ArrayLike) -> Array:
     first, second = np.asarray(values_a, dtype=float), np.asarray(values_b, dtype=float)
     _same_length(values_a=first, values_b=second)
-    gaps = first - second
+    gaps: Array = first - second
     if not len(gaps) or not np.isfinite(gaps).all():
         raise DataError(
             ["every fold needs a finite value of both models"], "the comparison over folds"

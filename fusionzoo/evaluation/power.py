@@ -70,13 +70,13 @@ def detectable_difference(
     Raises:
         BadOption: A value outside of its range.
     """
-    for name, value, low in (
+    for name, value, least in (
         ("correlation", correlation, -1),
         ("power", power, 0),
         ("alpha", alpha, 0),
     ):
-        if not low < value < 1:
-            raise BadOption(f"{name} lies between {low} and 1; {value} was given.")
+        if not least < value < 1:
+            raise BadOption(f"{name} lies between {least} and 1; {value} was given.")
     z_alpha, z_power = NormalDist().inv_cdf(1 - alpha / 2), NormalDist().inv_cdf(power)
     weaker = hanley_mcneil_se(auroc, num_positive, num_negative)
 
@@ -87,8 +87,7 @@ def detectable_difference(
     def shortfall(gain: float) -> float:
         return z_alpha * se(0.0) + z_power * se(gain) - gain
 
-    low: float = 0.0
-    high: float = 1.0 - auroc
+    low, high = 0.0, 1.0 - auroc
     if shortfall(high) > 0:
         return math.nan
     while high - low > 1e-9:

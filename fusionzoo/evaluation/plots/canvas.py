@@ -20,7 +20,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 LINES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 2, 1.5, 2)), (0, (8, 2)), (0, (3, 3)))
 INK, FAINT = "#222222", "#8A8A8A"
 _DPI = 160
-_STYLE = {
+_STYLE: Any = {
     "font.family": "DejaVu Sans",
     "font.size": 10.5,
     "axes.titlesize": 12,
@@ -41,10 +41,9 @@ def styled() -> AbstractContextManager[None]:
     """A context without the user's own matplotlib settings: figures are the same everywhere."""
     import matplotlib
 
-    defaults = {
-        name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"
-    }
-    return matplotlib.rc_context({**defaults, **_STYLE})
+    settings: Any = dict(matplotlib.rcParamsDefault) | _STYLE
+    del settings["backend"]
+    return matplotlib.rc_context(settings)
 
 
 def new_figure(title: str, side: float = 5.2) -> tuple[Figure, Axes]:
