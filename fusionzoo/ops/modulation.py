@@ -1,0 +1,143 @@
+"""Scale and shift of a feature map by a table: what FiLM and DAFT have in common."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import torch
+from einops import reduce
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fusionzoo.errors import BadOption, LayoutMismatch
+from fusionzoo.interface import AbstractFusion, Context, FusionOutput
+from fusionzoo.spec import FeatureSpec, Need, TaskSpec
+
+
+class Modulation(nn.Module):
+    """alpha map + beta, with (alpha, beta) = V relu(U code), one pair per channel and no biases.
+
+    Args:
+        code_channels: Width of the code.
+        channels: Channels of the map.
+        bottleneck: Width between U and V.
+        scale: Whether there is an alpha; it is 1 otherwise.
+        shift: Whether there is a beta; it is 0 otherwise.
+        activation: What alpha goes through.
+    """
+
+    def __init__(
+        self,
+        code_channels: int,
+        channels: int,
+        *,
+        bottleneck: int,
+        scale: bool,
+        shift: bool,
+        activation: Literal["linear", "sigmoid", "tanh"],
+    ):
+        super().__init__()
+        self.scale, self.shift, self.activation = scale, shift, activation
+        self.squeeze = nn.Linear(code_channels, bottleneck, bias=False)
+        self.excite = nn.Linear(bottleneck, (scale + shift) * channels, bias=False)
+
+    def forward(
+        self, features: Float[Tensor, "batch channels *space"], code: Float[Tensor, "batch code"]
+    ) -> Float[Tensor, "batch channels *space"]:
+        """The map, scaled and shifted."""
+        parts = self.excite(torch.relu(self.squeeze(code)))
+        parts = parts.reshape(*parts.shape, *(1 for _ in features.shape[2:]))
+        alpha, beta = parts.chunk(2, dim=1) if self.scale and self.shift else (parts, parts)
+        if self.scale:
+            bend = {"sigmoid": torch.sigmoid, "tanh": torch.tanh}.get(self.activation)
+            features = features * (alpha if bend is None else bend(alpha))
+        return features + beta if self.shift else features
+
+
+class AbstractModulation(AbstractFusion):
+    """Modulates one encoder's map after one of its stages by the vector of the other modality.
+
+    A subclass says whether the code holds the map's own average beside the vector.
+    """
+
+    places: ClassVar[frozenset[str]] = frozenset({"exchange", "join"})
+    max_modalities: ClassVar[int | None] = 2
+    sees_map: ClassVar[bool]
+
+    def __init__(
+        self,
+        given: Mapping[str, FeatureSpec],
+        *,
+        level: int = -2,
+        bottleneck: int = 7,
+        scale: bool = True,
+        shift: bool = True,
+        activation: Literal["linear", "sigmoid", "tanh"] = "linear",
+    ):
+        super().__init__()
+        if not (scale or shift):
+            raise BadOption("scale=False and shift=False leave nothing to do. Keep one of them.")
+        self.given = dict(given)
+        self.level = level
+        self.build = partial(
+            Modulation, bottleneck=bottleneck, scale=scale, shift=shift, activation=activation
+        )
+
+    @classmethod
+    def needs(cls, given: Mapping[str, FeatureSpec], **options: Any) -> dict[str, Need]:
+        """A vector of each in the end."""
+        return {name: Need(("vector",)) for name in given}
+
+    def attach(
+        self, stages: Mapping[str, Sequence[FeatureSpec]], tasks: Sequence[TaskSpec]
+    ) -> None:
+        """Find out which modality has maps, and build the modulation for its level."""
+        self.image, self.table = image_and_table(stages)
+        count = len(stages[self.image])
+        if not -count <= self.level < count:
+            raise BadOption(
+                f"level={self.level} is no stage of the encoder of {self.image!r}, which has "
+                f"{count}. Use {-count} to {count - 1}."
+            )
+        self.level %= count
+        table = stages[self.table][min(self.level, len(stages[self.table]) - 1)]
+        channels = stages[self.image][self.level].channels
+        code_channels = table.channels + (channels if self.sees_map else 0)
+        self.modulation = self.build(code_channels, channels)
+        self.outputs = {"fused": self.given[self.image]}
+
+    def exchange(
+        self, level: int, states: dict[str, Tensor], context: Context
+    ) -> dict[str, Tensor]:
+        """The map modulated after its stage, everything else as it was."""
+        if level != self.level:
+            return states
+        features, code = states[self.image], states[self.table]
+        if self.sees_map:
+            pooled = reduce(features, "batch channels ... -> batch channels", "mean")
+            code = torch.cat([pooled, code], dim=1)
+        return states | {self.image: self.modulation(features, code)}
+
+    def join(self, features: dict[str, Float[Tensor, "batch _"]], context: Context) -> FusionOutput:
+        """The image's vector; the table has had its say."""
+        return FusionOutput({"fused": features[self.image]})
+
+
+def image_and_table(stages: Mapping[str, Sequence[FeatureSpec]]) -> tuple[str, str]:
+    """Names of the one modality that goes through maps and of the one that goes through vectors.
+
+    Raises: LayoutMismatch: there is not one of each
+    """
+    layouts = {name: specs[-1].layout for name, specs in stages.items()}
+    images = [name for name, layout in layouts.items() if layout == "map"]
+    tables = [name for name, layout in layouts.items() if layout == "vector"]
+    if len(images) != 1 or len(tables) != 1:
+        found = ", ".join(f"{name} goes through a {layout}" for name, layout in layouts.items())
+        raise LayoutMismatch(
+            f"One encoder with maps and one with vectors are needed between the stages; {found}. "
+            "Use one image encoder (penet3d, resnet3d) and one table encoder (identity, mlp)."
+        )
+    return images[0], tables[0]
+
+
+__all__ = ["AbstractModulation", "Modulation", "image_and_table"]
