@@ -26,7 +26,7 @@ ORDER = (
     ("training",),
     ("evaluation",),
     ("explain",),
-    ("records",),
+    ("records", "systems"),
     ("api",),
     ("bench",),
     ("leaderboard",),

@@ -1,0 +1,455 @@
+"""The package from Python: build a model, run a combo on a data set, open a finished run."""
+
+import json
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from safetensors.torch import load_file, save
+
+from fusionzoo.data.dataset import AbstractDataset
+from fusionzoo.data.loader import CaseLoader
+from fusionzoo.data.open import dataset_text, open_dataset
+from fusionzoo.data.splits import Split, make_split
+from fusionzoo.data.tabular import TableEncoder, fit_encoders
+from fusionzoo.errors import BadOption, DataError, RunError
+from fusionzoo.evaluation.predict import prediction_blocks
+from fusionzoo.evaluation.predictions import Predictions
+from fusionzoo.evaluation.report import evaluate as evaluate_predictions
+from fusionzoo.grammar import Binding, Call, Chain, Combo, parse
+from fusionzoo.models.assemble import Plan, assemble, plan, suggest
+from fusionzoo.models.model import FusionModel
+from fusionzoo.models.profile import count_flops
+from fusionzoo.models.weights import fill
+from fusionzoo.records.environment import collect_environment
+from fusionzoo.records.record import SCHEMA, Cost, DataFacts, RunRecord, SplitFacts, TrainingFacts, utc_now
+from fusionzoo.records.store import CONFIG, PREDICTIONS, RECORD, WEIGHTS, RunStore, make_run_id
+from fusionzoo.schema import to_json
+from fusionzoo.spec import DataSpec
+from fusionzoo.storage import write_atomic
+from fusionzoo.training.config import TrainConfig
+from fusionzoo.training.observer import Observer
+from fusionzoo.training.stages import Trained, Trainer
+
+#: Version of how runs are trained and scored; boards don't mix protocols.
+PROTOCOL = "1"
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "64-true")
+
+
+def build(spec: str | Combo, *, dataset: str | AbstractDataset | DataSpec = "lidc", seed: int = 0) -> FusionModel:
+    """The model of a spec for a data set, untrained.
+
+    Args:
+        spec: A spec string.
+        dataset: A data set's name, the path of a manifest, or its description alone.
+        seed: Seed of the initial weights.
+
+    Raises:
+        FusionZooError: The spec can't be read or its parts don't fit.
+    """
+    data = dataset if isinstance(dataset, DataSpec) else open_dataset(dataset).spec
+    return assemble(spec, data, seed=seed)
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """All that defines a run, resolved and checked before anything is trained.
+
+    Args:
+        combo: The spec with the data set's suggestions written out.
+        dataset: The open data set.
+        dataset_text: How to open it again.
+        split: Which cases train, validate and test.
+        fold: Fold that is tested, or None.
+        num_folds: Number of folds.
+        seed: Seed of the run.
+        config: Training settings.
+        precision: Precision, as Fabric names it.
+        plan: Shapes, options and conversions.
+    """
+
+    combo: Combo
+    dataset: AbstractDataset
+    dataset_text: str
+    split: Split
+    fold: int | None
+    num_folds: int
+    seed: int
+    config: TrainConfig
+    precision: str
+    plan: Plan
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What defines the run; two runs with the same identity give the same numbers on one machine."""
+        return {
+            "protocol": PROTOCOL,
+            "spec": str(self.combo),
+            "weights": dict(self.plan.weights),
+            "dataset": self.dataset.spec.name,
+            "dataset_digest": self.dataset.digest,
+            "split_digest": self.split.digest,
+            "seed": self.seed,
+            "training": self.config.to_json(),
+            "precision": self.precision,
+        }
+
+    def reopened_by(self, text: str) -> "RunPlan":
+        """The same plan, whose data set is opened again by `text`."""
+        return replace(self, dataset_text=text)
+
+    @property
+    def run_id(self) -> str:
+        """Name of the run's folder."""
+        parts = [binding.chain.calls[0].name for binding in self.combo.bindings]
+        fusion = [call.name for call in self.combo.fusion.calls] if self.combo.fusion else []
+        where = [self.dataset.spec.name, f"fold{self.fold}" if self.fold is not None else "", f"seed{self.seed}"]
+        return make_run_id(self.identity, " ".join([*parts, *fusion, *where]))
+
+
+def plan_run(
+    spec: str | Combo,
+    *,
+    dataset: str | AbstractDataset = "lidc",
+    fold: int | None = None,
+    num_folds: int = 5,
+    seed: int = 0,
+    precision: str = "32-true",
+    training: Mapping[str, Any] | None = None,
+) -> RunPlan:
+    """Resolve and check everything about a run.
+
+    Raises:
+        FusionZooError: Anything that would fail later.
+    """
+    if precision not in PRECISIONS:
+        raise BadOption(f"There is no precision {precision!r}. Use one of: {', '.join(PRECISIONS)}.")
+    opened = open_dataset(dataset)
+    combo = suggest(parse(spec) if isinstance(spec, str) else spec, opened.spec)
+    config = TrainConfig.from_settings(opened.spec.training, training or {})
+    resolved = plan(combo, opened.spec)
+    split = make_split(opened, fold=fold, num_folds=num_folds, seed=seed if fold is None else 0)
+    _check_present(combo, opened)
+    return RunPlan(combo, opened, dataset_text(dataset), split, fold, num_folds, seed, config, precision, resolved)
+
+
+def _check_present(combo: Combo, dataset: AbstractDataset) -> None:
+    """A model of one modality needs it in every case."""
+    if combo.fusion is not None or len(combo.features) > 1:
+        return
+    present = np.stack([dataset.present(name) for name in combo.modalities]).any(axis=0)
+    if not present.all():
+        lacking = [dataset.cases[i] for i in np.flatnonzero(~present)]
+        raise DataError(
+            [
+                f"{len(lacking)} cases have no {combo.features[0]!r} ({', '.join(lacking[:3])}"
+                f"{', ...' * (len(lacking) > 3)}), and the spec reads nothing else. Leave them out of the manifest, or "
+                f"add a modality and a fusion."
+            ],
+            f"data set {dataset.spec.name!r}",
+        )
+
+
+def run(
+    spec: str | Combo,
+    *,
+    dataset: str | AbstractDataset = "lidc",
+    fold: int | None = None,
+    num_folds: int = 5,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "32-true",
+    out: str | Path = "runs",
+    resume: bool = False,
+    fresh: bool = False,
+    training: Mapping[str, Any] | None = None,
+    observer: Observer | None = None,
+) -> RunRecord:
+    """Train a combo, test it, and leave a record.
+
+    A finished run is not trained again: its record is returned.
+
+    Args:
+        spec: A spec string: `ct=penet3d, table=kan -> msca -> linear`.
+        dataset: A data set's name (with options), the path of a manifest, or an open data set.
+        fold: Fold to test on, from 0; None for the data set's one split.
+        num_folds: Number of folds, where the data come without.
+        seed: Seed of weights, order, augmentation and dropout; and of the split where `fold` is None and the data
+            set draws one. Folds are the same for every seed.
+        device: `auto`, `cpu`, `cuda`, `mps`.
+        precision: `32-true`, `16-mixed`, `bf16-mixed` or `64-true`.
+        out: Folder of all runs; the run gets one of its own in it.
+        resume: Go on with an interrupted run; the numbers are those of an uninterrupted one.
+        fresh: Throw away what an earlier run with the same identity left, and start again.
+        training: Settings of `TrainConfig` over the data set's.
+        observer: Hears of progress.
+
+    Returns:
+        The record; the run's folder is `out / record.run_id`.
+
+    Raises:
+        FusionZooError: Anything the user can mend.
+    """
+    planned = plan_run(
+        spec, dataset=dataset, fold=fold, num_folds=num_folds, seed=seed, precision=precision, training=training
+    )
+    return execute(planned, device=device, out=out, resume=resume, fresh=fresh, observer=observer or Observer())
+
+
+def execute(
+    planned: RunPlan, *, device: str, out: str | Path, resume: bool, fresh: bool, observer: Observer
+) -> RunRecord:
+    """Carry out a planned run."""
+    store = RunStore(out)
+    run_id = planned.run_id
+    if fresh:
+        _clear(store.folder(run_id))
+    if store.is_complete(run_id):
+        observer.note("This run is complete already; its record is shown. --fresh trains it again.")
+        return store.read_record(run_id)
+    folder = store.prepare(run_id)
+    if any(folder.glob("*.ckpt")) and not resume:
+        raise RunError(
+            f"An unfinished run of the same spec, data and settings is in {str(folder)!r}. Go on with it: --resume. "
+            f"Or start it again: --fresh."
+        )
+    fabric = _fabric(device, planned.precision, observer)
+    started, clock = utc_now(), time.perf_counter()
+    encoders = fit_encoders(planned.dataset, planned.split.train)
+    store.write_config(run_id, _config(planned, encoders))
+    trainer = Trainer(
+        planned.combo,
+        planned.dataset,
+        planned.split,
+        encoders,
+        planned.config,
+        seed=planned.seed,
+        fabric=fabric,
+        folder=folder,
+        identity=run_id,
+        observer=observer,
+    )
+    trained = trainer.train()
+    seconds = time.perf_counter() - clock
+    record = _finish(planned, store, trained, encoders, fabric, started, seconds)
+    for checkpoint in folder.glob("*.ckpt"):
+        checkpoint.unlink()
+    return record
+
+
+def _fabric(device: str, precision: str, observer: Observer) -> Fabric:
+    known = ("auto", "cpu", "cuda", "mps")
+    if device not in known:
+        raise BadOption(f"There is no device {device!r}. Use one of: {', '.join(known)}.")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise BadOption("No CUDA device is usable here. Use --device cpu, or --device auto for whatever there is.")
+    fabric = Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
+    if fabric.device.type == "cpu" and "mixed" in precision:
+        observer.note(f"Precision {precision} is often far slower than 32-true on a CPU.")
+    return fabric
+
+
+def _clear(folder: Path) -> None:
+    """Delete the files that a run leaves; the folder may hold others."""
+    if folder.is_dir():
+        for name in (RECORD, PREDICTIONS, CONFIG, WEIGHTS):
+            (folder / name).unlink(missing_ok=True)
+        for pattern in ("*.ckpt", "*.png"):
+            for path in folder.glob(pattern):
+                path.unlink()
+
+
+def _config(planned: RunPlan, encoders: Mapping[str, TableEncoder]) -> dict[str, Any]:
+    """What a run's folder needs so that its model can be used again."""
+    return {
+        "spec": str(planned.combo),
+        "dataset": planned.dataset_text,
+        "data": to_json(planned.dataset.spec),
+        "fold": planned.fold,
+        "num_folds": planned.num_folds,
+        "seed": planned.seed,
+        "precision": planned.precision,
+        "training": planned.config.to_json(),
+        "tables": {name: json.loads(encoder.to_json()) for name, encoder in encoders.items()},
+    }
+
+
+def _finish(
+    planned: RunPlan,
+    store: RunStore,
+    trained: Trained,
+    encoders: Mapping[str, TableEncoder],
+    fabric: Fabric,
+    started: str,
+    seconds: float,
+) -> RunRecord:
+    """Predict, evaluate, and write everything, the record last."""
+    dataset, split, run_id = planned.dataset, planned.split, planned.run_id
+    read = planned.combo.modalities
+
+    def cases(rows: np.ndarray) -> CaseLoader:
+        return CaseLoader(dataset, rows, encoders, batch_size=planned.config.batch_size, modalities=read)
+
+    blocks = prediction_blocks(
+        trained.models, {"val": cases(split.val), "test": cases(split.test)}, dataset, fabric.device
+    )
+    predictions = Predictions.collect(blocks, dataset.spec.tasks)
+    digest = store.write_predictions(run_id, predictions)
+    evaluation = evaluate_predictions(predictions, seed=planned.seed, reference=trained.main)
+    model = trained.models[trained.main]
+    folder = store.folder(run_id)
+    state = {key: value.contiguous().cpu() for key, value in model.state_dict().items()}
+    write_atomic(folder / WEIGHTS, save(state))
+    _figures(folder, predictions, evaluation, trained.main, dataset.spec)
+    gpu = torch.cuda.get_device_name(fabric.device) if fabric.device.type == "cuda" else None
+    record = RunRecord(
+        schema=SCHEMA,
+        protocol=PROTOCOL,
+        run_id=run_id,
+        spec=str(planned.combo),
+        spec_hash=planned.plan.hash,
+        options=to_json(planned.plan.options),
+        conversions=planned.plan.conversions,
+        data=DataFacts(dataset.spec.name, to_json(getattr(dataset, "options", {})), dataset.digest),
+        split=SplitFacts(
+            split.scheme,
+            planned.fold,
+            split.digest,
+            {"train": len(split.train), "val": len(split.val), "test": len(split.test)},
+        ),
+        seed=planned.seed,
+        training=TrainingFacts(
+            {**planned.config.to_json(), "recipe": trained.recipe, "precision": planned.precision},
+            tuple({"stage": stage, **to_json(report)} for stage, reports in trained.history.items() for report in reports),
+        ),
+        evaluation=evaluation,
+        predictions_digest=digest,
+        cost=Cost(
+            parameters=sum(p.numel() for p in model.parameters()),
+            flops=count_flops(planned.combo, dataset.spec),
+            peak_memory_mib=_peak_memory(fabric.device),
+            train_seconds=round(seconds, 3),
+            latency_ms=_latency(model, cases(split.test[:1]), fabric.device),
+        ),
+        environment=collect_environment(gpu=gpu, kernels=_kernels(model)),
+        started=started,
+        finished=utc_now(),
+    )
+    store.write_record(record)
+    return record
+
+
+def _figures(folder: Path, predictions: Predictions, evaluation: Any, main: str, data: DataSpec) -> None:
+    from fusionzoo.evaluation.plots import plot_confusion, plot_roc
+
+    for task in data.tasks:
+        suffix = f"-{task.name}" if len(data.tasks) > 1 else ""
+        plot_roc(folder / f"roc{suffix}.png", predictions, evaluation, task.name)
+        plot_confusion(folder / f"confusion{suffix}.png", predictions, evaluation, task.name, output=main)
+
+
+def _kernels(model: FusionModel) -> dict[str, str]:
+    """Backends that parts of the model say they ran on."""
+    return {
+        f"{name}.backend" if name else "backend": str(module.backend)
+        for name, module in model.named_modules()
+        if isinstance(getattr(module, "backend", None), str)
+    }
+
+
+def _peak_memory(device: torch.device) -> float:
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(used / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def _latency(model: FusionModel, loader: CaseLoader, device: torch.device, repeats: int = 11) -> float:
+    """Median time of one case's prediction, ms; the first pass warms up."""
+    (batch,) = loader
+    batch = batch.to(device)
+    times = []
+    model.eval()
+    with torch.inference_mode():
+        for _ in range(repeats):
+            began = time.perf_counter()
+            model(batch).logits
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+            times.append(1000 * (time.perf_counter() - began))
+    return round(statistics.median(times[1:]), 3)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run's folder, opened: its record, and its model where asked for.
+
+    Args:
+        folder: The run's folder.
+        record: Its record.
+        config: What it was asked to do.
+    """
+
+    folder: Path
+    record: RunRecord
+    config: Mapping[str, Any]
+
+    @property
+    def store(self) -> RunStore:
+        """The folder of all runs."""
+        return RunStore(self.folder.parent)
+
+    def predictions(self) -> Predictions:
+        """The predictions that the record was made from, verified."""
+        return self.store.verify(self.record)
+
+    def encoders(self) -> dict[str, TableEncoder]:
+        """The fitted table encoders."""
+        return {name: TableEncoder.from_json(json.dumps(told)) for name, told in self.config["tables"].items()}
+
+    def model(self, data: DataSpec) -> FusionModel:
+        """The trained model, in evaluation mode."""
+        model = assemble(_without_weights(parse(self.config["spec"])), data)
+        path = self.folder / WEIGHTS
+        try:
+            state = load_file(path)
+        except Exception as error:
+            raise RunError(f"The weights {str(path)!r} can't be read ({error}). Run it again with --fresh.") from error
+        fill(model, state, what=f"the spec {self.config['spec']!r}", path=path)
+        return model.eval()
+
+
+def _without_weights(combo: Combo) -> Combo:
+    """The combo without `weights=` options: a finished run has weights of its own."""
+    def one(call: Call) -> Call:
+        return Call(call.name, tuple(o for o in call.options if o[0] != "weights"), call.column)
+
+    def chain(calls: Chain) -> Chain:
+        return Chain(tuple(one(call) for call in calls.calls))
+
+    bindings = tuple(Binding(b.inputs, chain(b.chain)) for b in combo.bindings)
+    return Combo(bindings, chain(combo.fusion) if combo.fusion else None, one(combo.head))
+
+
+def open_run(folder: str | Path) -> FinishedRun:
+    """Open the folder of a finished run.
+
+    Raises:
+        RunError: It isn't one, or a file of it is damaged.
+    """
+    path = Path(folder)
+    record = RunStore(path.parent).read_record(path.name)
+    try:
+        config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{str(path / CONFIG)!r} can't be read ({error}). Run it again with --fresh.") from error
+    return FinishedRun(path, record, config)
+

@@ -1,0 +1,55 @@
+"""The table that a run ends with."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from fusionzoo.evaluation.metrics import METRICS
+from fusionzoo.evaluation.results import Comparison, Evaluation
+
+#: Metrics in the order of the papers' tables.
+BINARY = ("auroc", "accuracy", "f1", "specificity", "sensitivity", "ppv", "npv")
+MULTICLASS = ("auroc", "accuracy", "f1", "specificity", "sensitivity", "balanced_accuracy")
+
+
+def print_results(console: Console, evaluation: Evaluation, main: str) -> None:
+    """Every task's metrics, one column an output, and what fusing gained."""
+    tasks = list(dict.fromkeys(row.task for row in evaluation.results))
+    for task in tasks:
+        rows = {row.output: row for row in evaluation.results if row.task == task}
+        outputs = [main, *(name for name in rows if name != main)]
+        first = rows[main]
+        positive = f", {first.num_positive} positive" if first.num_positive is not None else ""
+        console.print(
+            f"\n[bold]{task}[/bold] on {evaluation.part}: {first.num_cases} cases of {first.num_patients} patients"
+            f"{positive}; {round(100 * evaluation.level)}% intervals by patient",
+            highlight=False,
+        )
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("")
+        for output in outputs:
+            table.add_column(output if output == main else f"{output} alone", justify="right")
+        shown = BINARY if first.num_positive is not None else MULTICLASS
+        for name in (name for name in shown if name in first.metrics):
+            table.add_row(METRICS[name].label, *(str(rows[output].metrics[name]) for output in outputs))
+        if any(rows[output].threshold for output in outputs):
+            cuts = [rows[output].threshold for output in outputs]
+            table.add_row("[dim]threshold (validation)[/dim]", *(f"[dim]{c.value:.3f}[/dim]" if c else "" for c in cuts))
+        console.print(table)
+        for comparison in evaluation.comparisons:
+            if comparison.task == task:
+                console.print(_gain(comparison), highlight=False)
+
+
+def _gain(comparison: Comparison) -> str:
+    """'fused - ct: AUROC +0.031 (0.012 to 0.052), p 0.002 (DeLong)'."""
+    from fusionzoo.evaluation.results import format_p
+
+    gap = comparison.differences["auroc"]
+    p = format_p(comparison.p)
+    how = "DeLong" if comparison.delong else "bootstrap"
+    return (
+        f"{comparison.output} against {comparison.other} alone: AUROC {gap.value:+.3f} "
+        f"({gap.low:+.3f} to {gap.high:+.3f}), p {p if p.startswith('<') else '= ' + p} (paired {how})"
+    )

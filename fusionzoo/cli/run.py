@@ -1,0 +1,102 @@
+"""`fusionzoo run`: train a combo, test it, leave a record."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fusionzoo.cli._options import combo_options
+from fusionzoo.errors import BadOption
+
+
+def _settings(pairs: tuple[str, ...], named: dict[str, Any]) -> dict[str, Any]:
+    """Training settings of `--set name=value` and of the flags with a name of their own."""
+    from fusionzoo.grammar import parse_chain
+
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, _ = pair.partition("=")
+        if not equals:
+            raise BadOption(f"--set takes name=value, for instance --set patience=5; given {pair!r}.")
+        ((_, value),) = parse_chain(f"set({pair})").calls[0].options
+        settings[name.strip()] = value
+    return settings | {name: value for name, value in named.items() if value is not None}
+
+
+@click.command()
+@combo_options
+@click.option("--dataset", default="lidc", show_default=True, help="Name with options, or the path of a manifest.")
+@click.option("--fold", type=int, help="Fold to test on, from 0; without it, the data set's one split.")
+@click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Number of folds.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of weights, order and dropout.")
+@click.option("--epochs", type=int, help="Most epochs of image stages and joint training.")
+@click.option("--batch-size", type=int, help="Cases a step.")
+@click.option("--lr", type=float, help="Peak learning rate of image stages and joint training.")
+@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Any other training setting; repeatable.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
+@click.option("--precision", default="32-true", show_default=True, help="32-true, 16-mixed, bf16-mixed or 64-true.")
+@click.option("--out", default="runs", show_default=True, help="Folder of all runs.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option("--fresh", is_flag=True, help="Delete what an earlier run of the same settings left, and start again.")
+def command(
+    spec: str | None,
+    system: str | None,
+    encoders: tuple[str, ...],
+    fusion: str | None,
+    head: str | None,
+    dataset: str,
+    fold: int | None,
+    folds: int,
+    seed: int,
+    epochs: int | None,
+    batch_size: int | None,
+    lr: float | None,
+    pairs: tuple[str, ...],
+    device: str,
+    precision: str,
+    out: str,
+    resume: bool,
+    fresh: bool,
+) -> None:
+    """Train a combo on a data set, test it, and leave a record.
+
+    \b
+    fusionzoo run --encoder penet3d --fusion msca
+    fusionzoo run --spec "ct=penet3d, table=mlp -> concat -> linear" --fold 0
+    """
+    settings = _settings(pairs, {"epochs": epochs, "batch_size": batch_size, "lr": lr})
+    if resume and fresh:
+        raise BadOption("--resume goes on with a run and --fresh deletes it. Give one of them.")
+
+    from rich.console import Console
+
+    from fusionzoo.api import execute, plan_run
+    from fusionzoo.cli._options import chosen_combo
+    from fusionzoo.cli._progress import TerminalProgress
+    from fusionzoo.cli._results import print_results
+    from fusionzoo.data.open import dataset_text, open_dataset
+
+    console = Console(soft_wrap=True)
+    opened = open_dataset(dataset)
+    combo = chosen_combo(spec, system, encoders, fusion, head, opened.spec)
+    planned = plan_run(
+        combo, dataset=opened, fold=fold, num_folds=folds, seed=seed, precision=precision, training=settings
+    )
+    planned = planned.reopened_by(dataset_text(dataset))
+    console.print(f"[bold]{planned.combo}[/bold]", highlight=False)
+    parts = {"train": planned.split.train, "val": planned.split.val, "test": planned.split.test}
+    counts = ", ".join(f"{len(rows)} {name}" for name, rows in parts.items())
+    console.print(f"{opened.spec.name}: {counts} ({planned.split.scheme}), no patient in two parts", highlight=False)
+    for warning in getattr(opened, "warnings", ()):
+        console.print(f"[yellow]{warning}[/yellow]", highlight=False)
+    with TerminalProgress(console) as progress:
+        record = execute(planned, device=device, out=out, resume=resume, fresh=fresh, observer=progress)
+    main = record.evaluation.comparisons[0].output if record.evaluation.comparisons else record.evaluation.results[0].output
+    print_results(console, record.evaluation, main)
+    folder = Path(out) / record.run_id
+    seconds = record.cost.train_seconds or 0
+    console.print(f"\n{record.cost.parameters:,} parameters, trained in {seconds:.0f} s", highlight=False)
+    for name in ("record.json", *sorted(path.name for path in folder.glob("*.png"))):
+        console.print(f"  {folder / name}", highlight=False)
