@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from fusionzoo.errors import BadOption, LayoutMismatch, WeightsError
 from fusionzoo.interface import AbstractNeck, AbstractSummary, component
 from fusionzoo.ops.conv import channel_shuffle, resize_to
+from fusionzoo.ops.depthwise import DepthwiseConv3d
 from fusionzoo.spec import FeatureSpec, Level, Need
 
 #: Kernel sizes of the parallel depth-wise convolutions of a mixer, and its widening.
@@ -246,8 +247,7 @@ class Mixer(nn.Module):
         act = _ACTIVATIONS[activation]
         self.expand = _normed(nn.Conv3d(channels, inner, 1, bias=False), act())
         self.branches = nn.ModuleList(
-            _normed(nn.Conv3d(inner, inner, k, padding=k // 2, groups=inner, bias=False), act())
-            for k in KERNEL_SIZES
+            _normed(DepthwiseConv3d(inner, k), act()) for k in KERNEL_SIZES
         )
         self.project = _normed(nn.Conv3d(inner, channels, 1, bias=False))
         _small_normal(self)
@@ -272,9 +272,7 @@ class Upsample(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
-        self.depthwise = nn.Conv3d(
-            in_channels, in_channels, 3, padding=1, groups=in_channels, bias=False
-        )
+        self.depthwise = DepthwiseConv3d(in_channels, 3)
         self.norm = nn.BatchNorm3d(in_channels)
         self.point = nn.Conv3d(in_channels, out_channels, 1)
         _small_normal(self)
