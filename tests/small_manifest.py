@@ -56,12 +56,9 @@ def write(folder: Path, *, split: str = "split", seed: int = 0) -> Path:
             names = {"case_id": case, "patient": f"p{patient:02d}", "ct_path": f"scans/{case}.npy"}
             parts = {"split": part, "fold": str(patient // 2 % 3), "relapse": str(positive)}
             rows.append(names | kept | parts)
-    with (folder / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
     path = folder / "dataset.yaml"
     path.write_text(YAML.format(split=split), encoding="utf-8")
+    store(path, rows)
     return path
 
 
@@ -69,3 +66,35 @@ def _ball(rng: np.random.Generator, radius: float) -> np.ndarray:
     grid = np.stack(np.meshgrid(*[np.arange(16) - 7.5] * 3, indexing="ij"))
     inside = np.sqrt((grid**2).sum(axis=0)) < radius
     return (np.where(inside, 40.0, -800.0) + rng.normal(0, 30, (16, 16, 16))).astype(np.float32)
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of the manifest beside a `dataset.yaml`."""
+    with (path.parent / "manifest.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def change(path: Path, **columns: dict[int, str]) -> None:
+    """Change cells of the manifest, `age={5: "4O"}`; rows are counted by line, the first is 2."""
+    rows = read(path)
+    for column, cells in columns.items():
+        for row in rows:
+            row.setdefault(column, "")
+        for line, cell in cells.items():
+            rows[line - 2][column] = cell
+    store(path, rows)
+
+
+def store(path: Path, rows: list[dict[str, str]]) -> None:
+    """Write the manifest beside a `dataset.yaml`."""
+    with (path.parent / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    """Change one place of the `dataset.yaml`."""
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, (old, text)
+    path.write_text(text.replace(old, new), encoding="utf-8")

@@ -5,20 +5,17 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from fusionzoo.data.images import (
-    SPACING_TOLERANCE,
-    Header,
-    UnreadableImage,
-    read_header,
-    read_image,
-)
+from fusionzoo.data.images import Header, read_header, read_image
+from fusionzoo.data.nifti import SPACING_TOLERANCE
 from fusionzoo.data.preparation import prepare, resampled_size
 from fusionzoo.data.problems import Problems
 from fusionzoo.data.roles import ImageRole
+from fusionzoo.data.unreadable import UnreadableImage
 from fusionzoo.errors import DataError
 
 
@@ -77,8 +74,9 @@ class ImageFiles:
                 [f"{error.code} {case}: {error.text}. {error.remedy}"], str(error.path)
             ) from error
 
+    @cached_property
     def hashes(self) -> tuple[str | None, ...]:
-        """SHA-256 of each file, as hex."""
+        """SHA-256 of each file, as hex; None where a case has none."""
         return tuple(None if path is None else _sha256(path) for path in self.paths)
 
     def check(self, problems: Problems, warnings: Problems, *, full: bool) -> None:

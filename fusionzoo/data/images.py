@@ -1,16 +1,13 @@
 """Reads one volume or image: npy, npz, NIfTI, png, jpg and tif, with its geometry or a refusal.
 
-A NIfTI volume is turned to the order in which an axial DICOM series is read: axes (depth, height,
-width) = (z, y, x), with z towards the head, y towards the back and x towards the patient's left.
-Its voxel size comes from the file. Arrays of npy and npz are taken to be (z, y, x) already and have
-no voxel size, unless the npz holds three numbers called `spacing`.
+Volumes have the axes (depth, height, width) = (z, y, x). NIfTI states its order and voxel size
+(`fusionzoo.data.nifti`). An npy or npz is taken to be in this order, and has no voxel size unless
+the npz holds three numbers called `spacing`.
 """
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,25 +15,14 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageOps
 
-from fusionzoo.errors import FusionZooError, MissingExtra
+from fusionzoo.data.nifti import nifti_header, nifti_values
+from fusionzoo.data.unreadable import UnreadableImage, decoding
 
 ARRAYS = (".npy", ".npz")
 NIFTI = (".nii", ".nii.gz")
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 Kind = Literal["volume", "rgb", "gray"]
-
-_MM = {"meter": 1000.0, "micron": 0.001}
-#: Voxel sizes that differ by less than this share are taken to be equal.
-SPACING_TOLERANCE = 0.01
-
-
-class UnreadableImage(FusionZooError):
-    """A file that can't be read as what it is said to be; `code` is E05, E06 or E07."""
-
-    def __init__(self, path: Path, code: str, text: str, remedy: str):
-        self.path, self.code, self.text, self.remedy = path, code, text, remedy
-        super().__init__(f"{code} {path}: {text}. {remedy}")
 
 
 @dataclass(frozen=True)
@@ -80,12 +66,13 @@ def read_header(path: Path, kind: Kind, key: str | None = None) -> Header:
     """
     found = _reader_of(path, kind)
     if found in ARRAYS:
-        with _decoding(path):
+        with decoding(path):
             shape, dtype, spacing_mm = _array_header(path, key)
         return Header(_array_size(path, kind, shape, dtype), spacing_mm)
     if found in NIFTI:
-        return _nifti(path)[1]
-    with _decoding(path), Image.open(path) as image:
+        size, spacing_mm = nifti_header(path)
+        return Header(_volume_size(path, size), spacing_mm)
+    with decoding(path), Image.open(path) as image:
         pages, size = getattr(image, "n_frames", 1), (image.height, image.width)
     if pages != 1:
         remedy = "Save the page that you mean, or the stack as npy."
@@ -103,12 +90,12 @@ def read_image(path: Path, kind: Kind, key: str | None = None) -> Picture:
     found = suffix(path)
     full_scale = 1.0
     if found in ARRAYS:
-        with _decoding(path):
+        with decoding(path):
             values = _array(path, key)
         full_scale = _full_scale(values.dtype) if kind != "volume" else 1.0
         values = np.moveaxis(values, -1, 0) if kind == "rgb" else values.reshape(1, *header.size)
     elif found in NIFTI:
-        values = _nifti_values(path)
+        values = nifti_values(path)[np.newaxis]
     else:
         values, full_scale = _decode(path, kind)
     values = np.ascontiguousarray(values, dtype=np.float32)
@@ -146,20 +133,6 @@ def _reader_of(path: Path, kind: Kind) -> str:
         f"the format {found or 'without a suffix'} is not known",
         f"Known: {', '.join(known)}.",
     )
-
-
-@contextmanager
-def _decoding(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises into E05: damaged files make decoders fail in many ways."""
-    try:
-        yield
-    except (FusionZooError, MemoryError):
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).replace(str(path), path.name).split())
-        reason = f"{type(error).__name__}: {reason[:160]}"
-        text = f"the file can't be decoded, it is damaged or cut off ({reason})"
-        raise UnreadableImage(path, "E05", text, "Copy or export it again.") from error
 
 
 def _array_header(
@@ -247,72 +220,9 @@ def _full_scale(dtype: np.dtype) -> float:
     return {"u1": 255.0, "u2": 65535.0}.get(dtype.str[1:], 1.0)
 
 
-def _nifti(path: Path) -> tuple[Any, Header, np.ndarray]:
-    """A NIfTI file unread, its header in (z, y, x), and how its axes turn to left, back, head."""
-    try:
-        import nibabel
-    except ImportError:
-        raise MissingExtra(
-            f"Reading {path.name} needs nibabel, which is not installed. "
-            f"Install it: pip install nibabel, or save the volume as npy."
-        ) from None
-    with _decoding(path):
-        image: Any = nibabel.load(path)
-        if not isinstance(image, nibabel.Nifti1Image):
-            raise ValueError(f"it is {type(image).__name__}, not NIfTI")
-        shape = tuple(int(n) for n in image.shape)
-        dtype = image.get_data_dtype()
-        proxy: Any = image.dataobj
-        needed = proxy.offset + int(np.prod(shape)) * dtype.itemsize
-        if suffix(path) == ".nii" and path.stat().st_size < needed:
-            raise ValueError(f"{path.stat().st_size} bytes of {needed} are there")
-    if dtype.kind not in "buif" or any(n != 1 for n in shape[3:]) or len(shape) < 3:
-        remedy = "Give one grey volume a file: split channels or time points."
-        raise UnreadableImage(path, "E07", f"the NIfTI holds {dtype} of shape {shape}", remedy)
-    spacing = _nifti_spacing(path, image)
-    now = nibabel.orientations.io_orientation(image.affine)
-    turn = nibabel.orientations.ornt_transform(
-        now, nibabel.orientations.axcodes2ornt(("L", "P", "S"))
-    )
-    order = np.argsort(turn[:, 0])[::-1]
-    size = _volume_size(path, tuple(shape[axis] for axis in order))
-    return image, Header(size, tuple(spacing[axis] for axis in order)), turn
-
-
-def _nifti_spacing(path: Path, image: Any) -> list[float]:
-    """Voxel size in mm along the file's own axes, where it is stated and without contradiction."""
-    header = image.header
-    if int(header["qform_code"]) == 0 and int(header["sform_code"]) == 0:
-        remedy = "Export it with its orientation, or save it as npy with axes z, y, x."
-        raise UnreadableImage(
-            path, "E07", "the NIfTI has no orientation (qform and sform code are 0)", remedy
-        )
-    affine = np.asarray(image.affine, dtype=float)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
-        raise UnreadableImage(
-            path, "E07", "the NIfTI's affine can't be inverted", "Export it again."
-        )
-    sizes = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    zooms = np.abs(np.asarray(header.get_zooms()[:3], dtype=float))
-    if not np.allclose(sizes, zooms, rtol=SPACING_TOLERANCE, atol=0):
-        stated, implied = zooms.round(4).tolist(), sizes.round(4).tolist()
-        text = f"the NIfTI's voxel size is {stated} in pixdim and {implied} in its affine"
-        raise UnreadableImage(path, "E07", text, "Find out which is right and export it again.")
-    return list(sizes * _MM.get(header.get_xyzt_units()[0], 1.0))
-
-
-def _nifti_values(path: Path) -> np.ndarray:
-    import nibabel
-
-    image, _, turn = _nifti(path)
-    with _decoding(path):
-        values = image.get_fdata(dtype=np.float32, caching="unchanged").reshape(image.shape[:3])
-    return nibabel.orientations.apply_orientation(values, turn).transpose(2, 1, 0)[np.newaxis]
-
-
 def _decode(path: Path, kind: Kind) -> tuple[np.ndarray, float]:
     """Values `(channels, height, width)` and full scale of a picture, turned as its EXIF says."""
-    with _decoding(path), Image.open(path) as opened:
+    with decoding(path), Image.open(path) as opened:
         image = ImageOps.exif_transpose(opened)
         if image.mode in ("P", "PA"):
             image = image.convert("RGBA")

@@ -20,7 +20,7 @@ def check_split(cases: Cases, roles: Roles, problems: Problems) -> None:
     parts = cases.parts
     if parts is not None:
         homes: dict[str, dict[str, int]] = defaultdict(dict)
-        for group, part, line in zip(cases.groups, parts, cases.lines, strict=True):
+        for group, part, line in zip(cases.groups, parts.tolist(), cases.lines, strict=True):
             if _known(part):
                 homes[group].setdefault(str(part), line)
         for group, seen in homes.items():
@@ -127,10 +127,9 @@ def check_inputs(cases: Cases, rows: Rows, roles: Roles, problems: Problems) -> 
 def _names(roles: Roles) -> dict[str, str]:
     """Columns that name a case, and what they are."""
     found = {image.column: f"the path of image {image.name!r}" for image in roles.images}
+    found |= {"split": "the split", "fold": "the split"}
     if roles.split is not None and roles.split.column is not None:
         found[roles.split.column] = "the split"
-    else:
-        found |= {"split": "the split", "fold": "the split"}
     return found | {roles.group or "group": "the group", roles.id: "the case id"}
 
 

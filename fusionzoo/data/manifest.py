@@ -15,9 +15,10 @@ import pandas as pd
 
 from fusionzoo.data import cells
 from fusionzoo.data.dataset import TableColumns
+from fusionzoo.data.dataset_yaml import parse_roles
 from fusionzoo.data.paths import Folder
 from fusionzoo.data.problems import Problems
-from fusionzoo.data.roles import ImageRole, Roles, SplitRole, parse_roles
+from fusionzoo.data.roles import ImageRole, Roles, SplitRole
 from fusionzoo.data.rows import SUFFIXES, Rows, read_rows
 from fusionzoo.errors import DataError
 

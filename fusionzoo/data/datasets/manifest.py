@@ -117,19 +117,19 @@ class Manifest(AbstractDataset):
 
         The order of rows, the names of files and columns that no role uses don't change it.
         """
-        hashes = {name: files.hashes() for name, files in self._images.items()}
+        hashes = {name: files.hashes for name, files in self._images.items()}
+        tables = {name: frame.to_dict("list") for name, frame in self._cases.tables.items()}
         whole = hashlib.sha256(_preparation(self.roles).encode())
         for index in sorted(range(len(self.cases)), key=lambda i: self.cases[i]):
-            tables = {
-                name: {column: _plain(frame[column].iloc[index]) for column in frame}
-                for name, frame in self._cases.tables.items()
-            }
             entry = {
                 "case": self.cases[index],
                 "group": str(self.groups[index]),
                 "part": None if self._cases.parts is None else str(self._cases.parts[index]),
                 "targets": {name: int(codes[index]) for name, codes in self.targets.items()},
-                "tables": tables,
+                "tables": {
+                    name: {column: _plain(values[index]) for column, values in columns.items()}
+                    for name, columns in tables.items()
+                },
                 "images": {name: found[index] for name, found in hashes.items()},
                 "spacing": {n: found[index] for n, found in self._cases.spacings.items()},
             }
@@ -161,7 +161,7 @@ class Manifest(AbstractDataset):
             files.keep = keep
             files.check(problems, warnings, full=full)
         if full:
-            hashes = {name: files.hashes() for name, files in self._images.items()}
+            hashes = {name: files.hashes for name, files in self._images.items()}
             check_copies(self._cases, hashes, problems, warnings)
 
 
@@ -185,8 +185,6 @@ def _preparation(roles: Roles) -> str:
     return json.dumps([images, tables, targets], sort_keys=True)
 
 
-def _plain(value: object) -> object:
+def _plain(cell: object) -> object:
     """A cell as JSON: None for an empty one."""
-    if isinstance(value, float):
-        return None if np.isnan(value) else float(value)
-    return value
+    return None if isinstance(cell, float) and np.isnan(cell) else cell
