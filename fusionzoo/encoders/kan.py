@@ -1,7 +1,7 @@
 """KAN: a learned curve on every edge between table columns and features.
 
-Source: Liu et al., KAN: Kolmogorov-Arnold Networks, 2024, Eqs. (2.10)-(2.13); the table encoder of
-MMCAF-Net.
+Source: Liu et al., KAN: Kolmogorov-Arnold Networks, 2024, arXiv:2404.19756, Eqs. (2.10)-(2.12); as
+the table encoder of Yu et al., MMCAF-Net, 2025, arXiv:2508.04205.
 Differs from the paper: the grid never moves; from the released code: splines are evaluated in
 closed form and summed by a matrix product, no per-edge activations are kept, and the fixed edge
 mask is folded into the scales on loading.
@@ -107,7 +107,7 @@ _BACKENDS: Mapping[str, type[KANLayer] | type[PykanLayer]] = {
 }
 
 
-@component(source="Liu 2024, Eq. 2.10-2.13; MMCAF-Net 2025, table branch")
+@component(source="Liu 2024 (KAN), Eq. 2.10-2.12; Yu 2025 (MMCAF-Net), table branch")
 class KAN(AbstractEncoder):
     """One or more KAN layers over the columns of a table; each layer is a stage.
 

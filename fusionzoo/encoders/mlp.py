@@ -1,6 +1,7 @@
 """MLP: fully connected layers over the columns of a table.
 
-Source: the table branch that MMCAF-Net (2025) compares with its KAN: 7, 24 and 24 units.
+Source: Yu et al., MMCAF-Net, 2025, arXiv:2508.04205, the MLP that its KAN is compared with
+(7, 24 and 24 units).
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +23,7 @@ _ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = {
 }
 
 
-@component(source="MMCAF-Net 2025, released code, table branch")
+@component(source="Yu 2025 (MMCAF-Net), released code, MLP table branch")
 class MLP(AbstractEncoder):
     """h_l = dropout(activation(W_l h_l-1 + b_l)) for each hidden layer, then W h + b.
 

@@ -1,6 +1,6 @@
 """Concat: the modalities' vectors side by side.
 
-Source: the plainest joint fusion; also the reading of MMCAF-Net's 48-wide classifier as two vectors
+Source: the plainest joint fusion; also a reading of MMCAF-Net's 48-wide classifier as two vectors
 of 24.
 """
 

@@ -1,6 +1,6 @@
 """Cross-attention: each modality attends to the others at one scale.
 
-Source: MMCAF-Net (2025), Table 3 "Cross-Attention", Eqs. (9)-(11).
+Source: Yu et al., MMCAF-Net, 2025, arXiv:2508.04205, Table 3 "Cross-Attention", Eq. (10).
 Differs from the paper: any number of modalities; tokens are taken as well as vectors.
 """
 
@@ -27,7 +27,7 @@ _OFFICIAL = {
 }
 
 
-@component(source="MMCAF-Net 2025, Table 3, Eq. 9-11")
+@component(source="Yu 2025 (MMCAF-Net), Table 3, Eq. 10")
 class CrossAttention(AbstractFusion):
     """z = mean_m mean_tokens mean_{n != m} A(norm_m(x_m), norm_n(x_n)), with one attention A.
 

@@ -1,6 +1,6 @@
 """DAFT: a table and the image's own average scale and shift the channels of its feature map.
 
-Source: Wolf et al., DAFT, NeuroImage 260, 2022, doi:10.1016/j.neuroimage.2022.119505, Eqs. (1)-(4).
+Source: Wolf et al., DAFT, NeuroImage 260, 2022, doi:10.1016/j.neuroimage.2022.119505.
 Differs from the paper: acts after a stage of any encoder, which is its released code's location 0
 (the input of the next block); the bottleneck is 7 wide, as in MMCAF-Net's copy.
 """
@@ -11,7 +11,7 @@ from fusionzoo.interface import component
 from fusionzoo.ops.modulation import AbstractModulation
 
 
-@component(source="Wolf 2022, Eq. 1-4")
+@component(source="Wolf 2022 (DAFT)")
 class DAFT(AbstractModulation):
     """map_c <- alpha_c map_c + beta_c, with (alpha, beta) = V relu(U [mean(map), table]).
 

@@ -10,7 +10,7 @@ from fusionzoo.interface import component
 from fusionzoo.ops.modulation import AbstractModulation
 
 
-@component(source="Perez 2018, Eq. 1-2; Wolf 2022 (DAFT), released code")
+@component(source="Perez 2018 (FiLM), Eq. 1-2; Wolf 2022 (DAFT), released code")
 class FiLM(AbstractModulation):
     """map_c <- alpha_c map_c + beta_c, with (alpha, beta) = V relu(U table).
 

@@ -1,7 +1,7 @@
 """Late: a classifier per modality, and the mean of what they say.
 
-Source: MMCAF-Net (2025), Table 3 "Late_Fusion"; the paper gives no details, its release keeps a
-linear head per branch.
+Source: Yu et al., MMCAF-Net, 2025, arXiv:2508.04205, Table 3 "Late_Fusion"; the paper gives no
+details, its release keeps a linear head per branch.
 Differs from the paper: several tasks and classes, missing modalities and learned weights.
 """
 
@@ -20,7 +20,7 @@ _ROUNDS = 1000
 _TOLERANCE = 1e-10
 
 
-@component(source="MMCAF-Net 2025, Table 3, Late_Fusion")
+@component(source="Yu 2025 (MMCAF-Net), Table 3, Late_Fusion")
 class Late(AbstractFusion):
     """p(class) = sum_m w_m p_m(class) / sum_m w_m over the modalities m that a case has.
 

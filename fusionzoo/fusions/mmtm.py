@@ -1,6 +1,6 @@
 """MMTM: modalities gate each other's channels between the stages of their encoders.
 
-Source: Vaezi Joze et al., MMTM, CVPR 2020, Eqs. (1)-(5).
+Source: Vaezi Joze et al., MMTM, CVPR 2020.
 Differs from the paper: any number of modalities; gates are plain sigmoids, as in the released code
 (`double_gate=True` doubles them).
 """
@@ -47,9 +47,9 @@ class TransferModule(nn.Module):
         return gated
 
 
-@component(source="Vaezi Joze 2020, Eq. 1-5")
+@component(source="Vaezi Joze 2020 (MMTM)")
 class MMTM(AbstractFusion):
-    """Transfer modules after the chosen stages, a classifier per modality, the mean of their logits.
+    """Transfer modules after the chosen stages, a classifier per modality, the mean of logits.
 
     Args:
         given: The final vector of each modality.

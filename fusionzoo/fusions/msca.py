@@ -1,6 +1,6 @@
 """MSCA: multi-scale cross-attention between modalities at three widths.
 
-Source: MMCAF-Net (2025), Sec. 3.3, Eqs. (8)-(17), Fig. 3.
+Source: Yu et al., MMCAF-Net, 2025, arXiv:2508.04205, Fig. 3 and Eq. (10).
 Differs from the paper: both narrower copies come from the full width, as in the released code; the
 text's chain of halvings is `pyramid="consecutive"`; the last merge is a sum, as in the code, and
 Fig. 3's is `merge="concat"`. From its released code: any number of modalities and of tokens, and no
@@ -73,7 +73,7 @@ class BSF(nn.Module):
         return torch.cat([x * gate, y * gate], dim=-1) if self.merge == "concat" else (x + y) * gate
 
 
-@component(source="MMCAF-Net 2025, Eq. 8-17, Fig. 3")
+@component(source="Yu 2025 (MMCAF-Net), Fig. 3 and Eq. 10")
 class MSCA(AbstractFusion):
     """One attention for all directions at each of the widths C, C/2 and C/4, then two merges.
 

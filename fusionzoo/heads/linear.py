@@ -1,6 +1,6 @@
 """Linear: one linear layer per task.
 
-Source: MMCAF-Net (2025), Eq. (18); the last layer of most classifiers.
+Source: Yu et al., MMCAF-Net, 2025, arXiv:2508.04205, final classifier.
 Differs from its released code: that declares 48 inputs for a vector of 24 and fails; the width
 follows the vector here.
 """
@@ -14,7 +14,7 @@ from fusionzoo.interface import AbstractHead, component
 from fusionzoo.spec import FeatureSpec, TaskSpec
 
 
-@component(source="MMCAF-Net 2025, final classifier")
+@component(source="Yu 2025 (MMCAF-Net), final classifier")
 class Linear(AbstractHead):
     """logits_task = W_task x + b_task.
 

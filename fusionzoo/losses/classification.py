@@ -1,6 +1,6 @@
 """Losses of classification: cross-entropy and focal loss, with missing labels.
 
-Source: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, Eqs. (4)-(5).
+Source: Lin et al., Focal Loss for Dense Object Detection, ICCV 2017, Eq. (4).
 """
 
 from typing import Literal

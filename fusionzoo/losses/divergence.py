@@ -1,7 +1,7 @@
 """Distances between the features of two modalities: cosine, KL and Jensen-Shannon.
 
 Source: Hayat et al., MedFuse, MLHC 2022 (cosine and KL alignment, released code);
-Yao et al., DrFuse, AAAI 2024, Eq. (4) (Jensen-Shannon of shared features).
+Yao et al., DrFuse, AAAI 2024 (Jensen-Shannon of shared features, released code).
 """
 
 import torch

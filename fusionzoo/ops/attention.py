@@ -19,8 +19,8 @@ class CrossAttention(nn.Module):
     context, the softmax is over one key and so equals 1: the result is query + V, and Q and K can't
     learn.
 
-    Source: MMCAF-Net (2025), Eqs. (9)-(11); Eq. (10) leaves out the softmax that its text and its
-    release have.
+    Source: Yu et al., MMCAF-Net, 2025, arXiv:2508.04205, Eq. (10), which leaves out the
+    softmax that its text and its released code have.
 
     Args:
         query_dim: Channels of the query and of the result.
