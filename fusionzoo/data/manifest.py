@@ -94,12 +94,12 @@ def read_cases(
         roles: What its columns are.
         root: Folder that paths are relative to and may not leave.
         problems: Where problems are noted; a cell with a problem counts as empty.
-        predict: Read new cases: targets and split are not looked at.
+        predict: Read new cases: targets and split are not looked at, and the group may be absent.
     """
     rows = read_rows(manifest, problems)
     if rows is None:
         return None
-    ids, groups = _ids(rows, roles, problems)
+    ids, groups = _ids(rows, roles, problems, predict)
     split, folds = (None, None) if predict else _parts(rows, roles.split, problems)
     targets = {
         role.name: cells.target(rows, role, problems)
@@ -128,7 +128,9 @@ def read_cases(
     return found, rows
 
 
-def _ids(rows: Rows, roles: Roles, problems: Problems) -> tuple[tuple[str, ...], np.ndarray]:
+def _ids(
+    rows: Rows, roles: Roles, problems: Problems, predict: bool
+) -> tuple[tuple[str, ...], np.ndarray]:
     """Case ids, each once, and the group of each case."""
     blank = [""] * len(rows)
     ids = rows.cells[roles.id] if rows.has(roles.id, problems, "the case id") else blank
@@ -143,6 +145,8 @@ def _ids(rows: Rows, roles: Roles, problems: Problems) -> tuple[tuple[str, ...],
             problems.add("E03", text, remedy, row=line, column=roles.id, value=case)
         first.setdefault(case, line)
     column = roles.group or ("group" if "group" in rows.cells else None)
+    if predict and column not in rows.cells:
+        column = None
     if column is None or not rows.has(column, problems, "the group of a case"):
         return tuple(ids), np.array(ids, dtype=object)
     for group, line in zip(rows.cells[column], rows.lines, strict=True):

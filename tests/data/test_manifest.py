@@ -183,6 +183,8 @@ def test_new_cases_need_no_targets_and_no_split(tmp_path):
     assert found.targets == {}
     found, problems = read(tmp_path, *with_column("split", ["?", "?", "?"]), predict=True)
     assert (problems, found.split) == ("", None)
+    found, problems = read(tmp_path, "case_id,sex,age", ["a,F,1"], "group: patient", predict=True)
+    assert (problems, found.groups.tolist()) == ("", ["a"])
     _, problems = read(tmp_path, "sex,case_id,age", ["X,a,5O"], predict=True)
     assert "E09 row 2, column 'sex', value 'X'" in problems
     assert "E08 row 2, column 'age', value '5O'" in problems
