@@ -41,7 +41,7 @@ def make_run_id(identity: Mapping[str, Any], label: str = "") -> str:
 
     Example:
         >>> make_run_id({"spec": "ct=penet3d -> linear", "seed": 0}, "penet3d lidc")
-        'penet3d-lidc-ae2fd8f4a4c0'
+        'penet3d-lidc-be6726e8303b'
     """
     digest = hashlib.sha256(canonical(identity).encode()).hexdigest()[:12]
     words = re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")[:48].rstrip("-")

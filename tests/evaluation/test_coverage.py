@@ -62,12 +62,12 @@ def test_comparisons_find_nothing_quick():
 
 @pytest.mark.slow
 def test_intervals_cover_the_truth():
-    assert 0.93 <= coverage(runs=3000, replicates=1000) <= 0.97
+    assert 0.93 <= coverage(runs=2000, replicates=500) <= 0.97
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cases_per_patient", [1, 3])
 def test_comparisons_find_nothing(cases_per_patient):
-    delong, bootstrap, _ = false_positives(3000, cases_per_patient, replicates=1000)
+    delong, bootstrap, _ = false_positives(2000, cases_per_patient, replicates=500)
     assert 0.035 <= delong <= 0.06
     assert 0.035 <= bootstrap <= 0.06
