@@ -80,3 +80,19 @@ def test_without_nibabel_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nibabel", None)
     with pytest.raises(MissingExtra, match=r"a.nii needs nibabel.* pip install nibabel, or save"):
         read_header(path, "volume")
+
+
+def test_a_flipped_bit_inside_a_compressed_file_is_found(tmp_path):
+    noise = np.random.default_rng(0).normal(size=(16, 16, 16)).astype(np.float32)
+    path = nifti(tmp_path / "a.nii.gz", LPS, noise)
+    read_image(path, "volume")
+    content = bytearray(path.read_bytes())
+    content[-9] ^= 1  # the last byte of the values, in front of checksum and length
+    path.write_bytes(content)
+    with pytest.raises(UnreadableImage, match=r"E05 .*damaged or cut off"):
+        read_image(path, "volume")
+    content[-9] ^= 1
+    content[-8] ^= 1  # the checksum itself: every value can still be decoded
+    path.write_bytes(content)
+    with pytest.raises(UnreadableImage, match="CRC check failed"):
+        read_image(path, "volume")
