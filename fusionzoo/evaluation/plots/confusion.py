@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,9 @@ from fusionzoo.evaluation.weighted import Array, ratio
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_NAME_WIDTH = 14
+_MOST_LEVEL_NAMES = 3
 
 
 def plot_confusion(
@@ -46,16 +50,13 @@ def plot_confusion(
     totals = np.broadcast_to(counts.sum(axis=1, keepdims=True), counts.shape)
     shares = ratio(counts.astype(float), totals.astype(float))
     with styled():
-        figure, axes = new_figure(title or f"{task}: {output}", 2.6 + 0.85 * len(names))
+        figure, axes = new_figure(title or f"{task}: {output}", 2.4 + 1.0 * len(names))
         axes.imshow(np.nan_to_num(shares), cmap="Blues", vmin=0, vmax=1)
         _write_cells(axes, counts, shares)
         _name_axes(axes, names)
         axes.set_ylabel("True class")
-        axes.set_xlabel("Predicted class")
-        if row.threshold:
-            axes.set_xlabel(
-                f"Predicted class\n{names[1]} where p is {row.threshold.value:.3f} or more"
-            )
+        at = f"\n(threshold {row.threshold.value:.3f})" if row.threshold else ""
+        axes.set_xlabel(f"Predicted class{at}")
         return save(figure, path)
 
 
@@ -69,14 +70,13 @@ def _write_cells(axes: Axes, counts: NDArray[np.int64], shares: Array) -> None:
 
 
 def _name_axes(axes: Axes, names: tuple[str, ...]) -> None:
-    turn = len(names) > 3 or max(map(len, names)) > 12
-    axes.set_xticks(
-        range(len(names)), names, rotation=40 if turn else 0, ha="right" if turn else "center"
-    )
-    if turn:
+    wrapped = [fill(name, _NAME_WIDTH, break_long_words=False) for name in names]
+    axes.set_yticks(range(len(names)), wrapped)
+    axes.set_xticks(range(len(names)), wrapped)
+    if len(names) > _MOST_LEVEL_NAMES:
+        axes.tick_params(axis="x", rotation=40)
         for label in axes.get_xticklabels():
-            label.set_rotation_mode("anchor")
-    axes.set_yticks(range(len(names)), names)
+            label.set(ha="right", rotation_mode="anchor")
     axes.set_xticks(np.arange(len(names) + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=2)

@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def test_the_threshold_is_told(predictions, evaluation, figures):
     plot_confusion("a.png", predictions, evaluation, "malignancy", output="ct", title="CT only")
     (axes,) = figures[0].axes
     threshold = evaluation.row("malignancy", "ct").threshold.value
-    assert axes.get_xlabel().endswith(f"malignant where p is {threshold:.3f} or more")
+    assert axes.get_xlabel() == f"Predicted class\n(threshold {threshold:.3f})"
     assert axes.get_title(loc="left") == "CT only"
 
 
@@ -66,3 +67,26 @@ def test_a_class_without_cases_has_no_percentage(independent, figures):
 def test_an_unknown_output(predictions, evaluation):
     with pytest.raises(RunError, match="has no row grade/pet"):
         plot_confusion("a.png", predictions, evaluation, "grade", output="pet")
+
+
+def test_long_names_stay_on_the_figure(predictions, figures):
+    import dataclasses
+
+    from fusionzoo.evaluation.predictions import Predictions
+
+    names = ("adenocarcinoma", "squamous cell carcinoma", "large cell neuroendocrine carcinoma")
+    tasks = [
+        dataclasses.replace(task, classes=names[: len(task.classes)]) for task in predictions.tasks
+    ]
+    named = Predictions(predictions.frame, tuple(tasks))
+    evaluation = evaluate(named, replicates=10)
+    for task in ("malignancy", "grade"):
+        plot_confusion("a.png", named, evaluation, task)
+        figure = figures[-1]
+        figure.draw_without_rendering()
+        width, height = figure.get_size_inches() * figure.dpi
+        box = figure.axes[0].get_tightbbox()
+        assert 0 <= box.x0 < box.x1 <= width
+        assert 0 <= box.y0 < box.y1 <= height
+        ticks = [label.get_window_extent() for label in figure.axes[0].get_xticklabels()]
+        assert all(a.x1 <= b.x0 for a, b in itertools.pairwise(ticks))
