@@ -21,6 +21,7 @@ class Identity(AbstractEncoder):
     Inputs:  `batch columns`
     Returns: `batch columns`
     Example:
+        >>> import torch
         >>> Identity(Modality("table", "table", 7))(torch.zeros(2, 7)).shape
         torch.Size([2, 7])
     """

@@ -39,6 +39,7 @@ class MLP(AbstractEncoder):
     Inputs:  `batch columns`
     Returns: `batch channels`
     Example:
+        >>> import torch
         >>> table = Modality("table", "table", 7)
         >>> MLP(table)(torch.zeros(2, 7)).shape
         torch.Size([2, 24])

@@ -33,6 +33,7 @@ class DAFT(AbstractModulation):
     Raises:  LayoutMismatch: not one encoder with maps and one with vectors;
              BadOption: a level that the encoder doesn't have, or neither scale nor shift
     Example:
+        >>> from fusionzoo.spec import FeatureSpec
         >>> table, image = FeatureSpec.vector(7), FeatureSpec.map(16, (4, 4), (8, 8))
         >>> daft = DAFT({"ct": FeatureSpec.vector(16), "table": table}, level=0)
         >>> daft.attach({"ct": [image], "table": [table]}, [])

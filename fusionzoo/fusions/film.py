@@ -32,6 +32,7 @@ class FiLM(AbstractModulation):
     Raises:  LayoutMismatch: not one encoder with maps and one with vectors;
              BadOption: a level that the encoder doesn't have, or neither scale nor shift
     Example:
+        >>> from fusionzoo.spec import FeatureSpec
         >>> table, image = FeatureSpec.vector(7), FeatureSpec.map(16, (4, 4), (8, 8))
         >>> film = FiLM({"ct": FeatureSpec.vector(16), "table": table}, level=0)
         >>> film.attach({"ct": [image], "table": [table]}, [])

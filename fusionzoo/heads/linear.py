@@ -25,6 +25,7 @@ class Linear(AbstractHead):
     Inputs:  `batch channels`
     Returns: per task `batch 1` (binary) or `batch classes`
     Example:
+        >>> import torch
         >>> task = TaskSpec("malignant", ("no", "yes"))
         >>> Linear(FeatureSpec.vector(24), [task])(torch.zeros(2, 24))["malignant"].shape
         torch.Size([2, 1])

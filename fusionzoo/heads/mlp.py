@@ -26,6 +26,7 @@ class MLP(AbstractHead):
     Inputs:  `batch channels`
     Returns: per task `batch 1` (binary) or `batch classes`
     Example:
+        >>> import torch
         >>> task = TaskSpec("stage", ("I", "II", "III"))
         >>> MLP(FeatureSpec.vector(24), [task])(torch.zeros(2, 24))["stage"].shape
         torch.Size([2, 3])
