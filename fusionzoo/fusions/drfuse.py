@@ -26,7 +26,7 @@ _BRANCHES = ("table", "shared", "image")
 
 @component(source="Yao 2024 (DrFuse)")
 class DrFuse(AbstractFusion):
-    """f_c = sum_j softmax_j(<q, k_cj> / sqrt(d)) v_j over table, shared and image; logit c reads f_c.
+    """f_c = sum_j softmax_j(<q, k_cj> / sqrt(d)) v_j over table, shared, image; for logit c.
 
         s = log(2 e^(a+b) + e^a + e^b) - log(2 + e^a + e^b),  a = G(S_t x_t),  b = G(S_i x_i)
         tokens: D_t x_t, s, D_i x_i;  q is the mean of their queries
@@ -187,8 +187,7 @@ def rank_attention(
     losses: Float[Tensor, "batch logits tokens"],
     paired: Bool[Tensor, " batch"],
 ) -> Float[Tensor, ""]:
-    """Mean over pairs (j, k) of branches of max(0, sign(l_j - l_k) (w_j - w_k)), averaged where
-    positive.
+    """Mean over branches j, k of max(0, sign(l_j - l_k) (w_j - w_k)), averaged where positive.
 
     Pairs with the image count for cases that have one; entries whose loss is NaN (no label) don't
     count.
