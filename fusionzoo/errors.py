@@ -1,4 +1,4 @@
-"""Everything a user can get wrong, as exceptions whose text says what was asked, found and to be done."""
+"""Everything a user can get wrong: what was asked, what was found, what to do."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 class FusionZooError(ValueError):
-    """A mistake that the user can mend; the command line prints it without a traceback and exits with 2."""
+    """A mistake that the user can mend; the command line prints its text and exits with 2."""
 
 
 class SpecError(FusionZooError):

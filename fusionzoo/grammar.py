@@ -6,16 +6,19 @@
     inputs   = name {"+" name}               joined by "+" they are stacked on channels
     chain    = call {"+" call}
     call     = name ["(" [option {"," option}] ")"]
-    option   = [name "="] value              a value without a name is the component's first option
-    value    = number | string | word | True | False | None | "(" {value ","} ")" | "[" {value ","} "]"
+    option   = [name "="] value              a value without a name is the first option
+    value    = number | string | word | True | False | None | list
+    list     = "(" {value ","} ")" | "[" {value ","} "]"
 
-Words are strings without quotes (`timm(regnety_032)`). Nothing is ever evaluated. `str` of what was parsed is the
-canonical text: options in alphabetical order, one way to write each value. Equality and hash are those of that text.
+Words are strings without quotes (`timm(regnety_032)`). Nothing is ever evaluated. `str` of what was
+parsed is the canonical text: options in alphabetical order, one way to write each value. Equality
+and hash are those of that text.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +26,7 @@ from typing import TypeAlias
 
 from fusionzoo.errors import SpecError
 
-Value: TypeAlias = "int | float | bool | str | None | tuple[Value, ...]"
+Value: TypeAlias = "int | float | bool | str | tuple[Value, ...] | None"
 
 _TOKEN = re.compile(
     r"""
@@ -34,15 +37,18 @@ _TOKEN = re.compile(
     | (?P<string>'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
     | (?P<sign>[=+,()\[\]])
     """,
-    re.VERBOSE,
+    re.VERBOSE | re.DOTALL,
 )
+_RUN = re.compile(r"[^\s=+,()\[\]'\"]+")
 _NAME = re.compile(r"[a-z][a-z0-9_]*\Z")
 _BARE = re.compile(r"[A-Za-z_][\w.]*(?:-[\w.]+)*\Z")
 _CONSTANTS: Mapping[str, bool | None] = {"True": True, "False": False, "None": None}
+#: Lists in lists are read up to this depth, and whole numbers up to this many digits.
+_DEEPEST, _MOST_DIGITS = 20, 400
 
 
 class _Canonical:
-    """Equality and hash by canonical text, so that `1` and `True` differ and `1` and `1.0` do not."""
+    """Equality and hash by canonical text: `1` and `True` differ, `1` and `1.0` do not."""
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and str(self) == str(other)
@@ -81,7 +87,7 @@ class Chain(_Canonical):
 
 @dataclass(frozen=True, eq=False)
 class Binding(_Canonical):
-    """Inputs that share one chain; each input is a tuple of modalities, stacked when there are several."""
+    """Inputs that share one chain; each is one modality, or several that are stacked."""
 
     inputs: tuple[tuple[str, ...], ...]
     chain: Chain
@@ -104,18 +110,25 @@ class Combo(_Canonical):
 
     @property
     def features(self) -> tuple[str, ...]:
-        """Names of what the encoders give, in order: `ct`, `table`, or `clinic+derm` where inputs are stacked."""
+        """Names of what the encoders give, in order: `ct`, or `clinic+derm` where stacked."""
         return tuple("+".join(names) for binding in self.bindings for names in binding.inputs)
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Every modality that the combo reads, in order."""
-        return tuple(name for binding in self.bindings for names in binding.inputs for name in names)
+        return tuple(
+            name for binding in self.bindings for names in binding.inputs for name in names
+        )
 
 
 def spec_hash(combo: Combo | Chain) -> str:
     """Twelve hex digits that name a combo; the same meaning has the same hash."""
-    return hashlib.sha256(str(combo).encode()).hexdigest()[:12]
+    return hashlib.sha256(str(combo).encode(errors="surrogatepass")).hexdigest()[:12]
+
+
+def is_name(text: str) -> bool:
+    """Whether spec strings can call a component or a modality so."""
+    return bool(_NAME.match(text))
 
 
 def print_value(value: Value) -> str:
@@ -123,7 +136,7 @@ def print_value(value: Value) -> str:
     if isinstance(value, bool) or value is None:
         return str(value)
     if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+        return str(int(value)) if value.is_integer() else repr(value)
     if isinstance(value, int):
         return str(value)
     if isinstance(value, str):
@@ -164,42 +177,60 @@ class _Parser:
     """Recursive descent over the tokens of one text."""
 
     def __init__(self, text: str):
-        self.text = re.sub(r"\s", " ", text)
-        self.tokens = list(self._split(self.text))
+        self.text = text
+        self.tokens = list(self._split(text))
         self.position = 0
+        self.read: set[str] = set()
 
     def _split(self, text: str) -> Iterator[_Token]:
-        column = 0
+        column = start = 0
         while column < len(text):
             found = _TOKEN.match(text, column)
             if found is None:
-                quote = text[column] in "'\""
-                what = "This quote is never closed." if quote else f"Unexpected character {text[column]!r}."
-                raise SpecError(what, text, column)
+                raise self.error(self._unreadable(start), start)
             if found.lastgroup != "space":
                 yield _Token(str(found.lastgroup), found.group(), column)
             column = found.end()
+            start = start if found.lastgroup in ("number", "word") else column
         yield _Token("end", "", column)
+
+    def _unreadable(self, column: int) -> str:
+        """What is wrong with the run of characters that begins here."""
+        run = _RUN.match(self.text, column)
+        if run is None:
+            return "This quote is never closed."
+        return (
+            f"{run.group()!r} is no name and no number. "
+            f"As an option's value it needs quotes: {print_value(run.group())}."
+        )
 
     @property
     def token(self) -> _Token:
         return self.tokens[self.position]
 
+    def error(self, message: str, column: int) -> SpecError:
+        """An error that shows the whole text in one line, with a caret below the column."""
+        return SpecError(message, re.sub(r"\s", " ", self.text), column)
+
     def fail(self, expected: str) -> SpecError:
+        """What was expected at the token, and what is there."""
         found = "the end" if self.token.kind == "end" else repr(self.token.text)
-        return SpecError(f"Expected {expected}, found {found}.", self.text, self.token.column)
+        return self.error(f"Expected {expected}, found {found}.", self.token.column)
 
     def take(self, *texts: str) -> bool:
+        """Go past one of these signs, where the token is one."""
         if self.token.kind in ("sign", "arrow") and self.token.text in texts:
             self.position += 1
             return True
         return False
 
     def end(self, expected: str) -> None:
+        """Refuse anything that is left."""
         if self.token.kind != "end":
             raise self.fail(expected)
 
     def combo(self) -> Combo:
+        """The whole spec."""
         bindings = self.bindings(named=True)
         stages = []
         while self.take("->"):
@@ -207,48 +238,61 @@ class _Parser:
         self.end("'->' or the end of the spec")
         features = sum(len(binding.inputs) for binding in bindings)
         if not stages:
-            raise SpecError("A spec ends with '-> head', for instance '-> linear'; this one has no head.", self.text, len(self.text))
+            raise self.error(
+                "A spec ends with '-> head', for instance '-> linear'; this one has no head.",
+                len(self.text),
+            )
         if len(stages) > 2:
-            raise SpecError("After the encoders come one fusion and one head; this is a third stage.", self.text, stages[2][0])
+            raise self.error(
+                "After the encoders come one fusion and one head; this is a third stage.",
+                stages[2][0],
+            )
         if len(stages) == 1 and features > 1:
             names = ", ".join("+".join(i) for b in bindings for i in b.inputs)
-            raise SpecError(
-                f"{features} encoders' features ({names}) need a fusion before the head: '... -> concat -> {stages[0][1]}'.",
-                self.text,
+            raise self.error(
+                f"{features} encoders' features ({names}) need a fusion before the head: "
+                f"'... -> concat -> {stages[0][1]}'.",
                 stages[0][0],
             )
         column, head = stages[-1]
         if len(head.calls) != 1:
-            raise SpecError("The head is one component, without '+'.", self.text, column)
+            raise self.error("The head is one component, without '+'.", column)
         return Combo(bindings, stages[0][1] if len(stages) == 2 else None, head.calls[0])
 
     def bindings(self, *, named: bool) -> tuple[Binding, ...]:
+        """The encoders; `named` refuses a chain without a modality."""
         bindings: list[Binding] = []
-        seen: set[str] = set()
         while True:
             start = self.token.column
             binding = self.binding()
             if named and not binding.inputs:
-                raise SpecError(
-                    f"Which modality does {str(binding.chain)!r} read? Write 'ct={binding.chain}'.", self.text, start
+                raise self.error(
+                    f"Which modality does {str(binding.chain)!r} read? Write 'ct={binding.chain}'.",
+                    start,
                 )
-            for name in (name for names in binding.inputs for name in names):
-                if name in seen:
-                    raise SpecError(f"The modality {name!r} is read twice.", self.text, start)
-                seen.add(name)
             bindings.append(binding)
             if not self.take(","):
                 return tuple(bindings)
 
     def binding(self) -> Binding:
+        """Inputs and the chain that they share."""
         inputs: list[tuple[str, ...]] = []
         while self._inputs_ahead():
-            names = [self.name("a modality")]
+            names = [self.modality()]
             while self.take("+"):
-                names.append(self.name("a modality"))
+                names.append(self.modality())
             self.take("=")
             inputs.append(tuple(names))
         return Binding(tuple(inputs), self.chain())
+
+    def modality(self) -> str:
+        """A modality that nothing has read yet."""
+        column = self.token.column
+        name = self.name("a modality")
+        if name in self.read:
+            raise self.error(f"The modality {name!r} is read twice.", column)
+        self.read.add(name)
+        return name
 
     def _inputs_ahead(self) -> bool:
         """Whether the next tokens are `name {+ name} =`."""
@@ -263,12 +307,14 @@ class _Parser:
         return False
 
     def chain(self) -> Chain:
+        """Components joined by `+`."""
         calls = [self.call()]
         while self.take("+"):
             calls.append(self.call())
         return Chain(tuple(calls))
 
     def call(self) -> Call:
+        """One component with its options."""
         column = self.token.column
         name = self.name("the name of a component")
         options: list[tuple[str, Value]] = []
@@ -291,45 +337,57 @@ class _Parser:
             raise self.fail("an option as 'name=value' (only the first may go without its name)")
         value = self.value()
         if key in (known for known, _ in options):
-            raise SpecError(f"{component!r} is given the option {key!r} twice.", self.text, column)
+            raise self.error(f"{component!r} is given the option {key!r} twice.", column)
         options.append((key, value))
 
     def name(self, expected: str) -> str:
+        """The name of a component or a modality."""
         token = self.token
         if token.kind != "word":
             raise self.fail(expected)
-        if not _NAME.match(token.text):
-            raise SpecError(
-                f"{token.text!r} can't be {expected}: names have lower-case letters, digits and '_'.", self.text, token.column
+        if not is_name(token.text):
+            lower = re.sub(r"[-.]", "_", token.text.lower())
+            hint = f" Write {lower!r}?" if is_name(lower) else ""
+            raise self.error(
+                f"{token.text!r} can't be {expected}: names have lower-case letters, digits and "
+                f"'_'.{hint}",
+                token.column,
             )
         self.position += 1
         return token.text
 
-    def value(self) -> Value:
+    def value(self, depth: int = 0) -> Value:
+        """An option's value."""
         token = self.token
+        if depth > _DEEPEST:
+            raise self.error(f"Lists go no deeper than {_DEEPEST} in each other.", token.column)
         for opening, closing in (("(", ")"), ("[", "]")):
             if self.take(opening):
-                return self._items(closing)
+                return self._items(closing, depth)
         if token.kind not in ("number", "word", "string"):
             raise self.fail("a value (number, word, 'text', True, False, None or a list)")
         self.position += 1
         if token.kind == "word":
             return _CONSTANTS.get(token.text, token.text)
         if token.kind == "string":
-            return re.sub(r"\\(.)", r"\1", token.text[1:-1])
+            return re.sub(r"\\(.)", r"\1", token.text[1:-1], flags=re.DOTALL)
+        return self._number(token)
+
+    def _number(self, token: _Token) -> int | float:
         number = float(token.text)
+        if math.isinf(number) or len(token.text) > _MOST_DIGITS:
+            shown = token.text if len(token.text) < 20 else f"{token.text[:20]}..."
+            raise self.error(f"The number {shown} is too long or too large.", token.column)
         if re.fullmatch(r"[+-]?\d+", token.text):
             return int(token.text)
-        if number in (float("inf"), float("-inf")):
-            raise SpecError(f"{token.text} is too large.", self.text, token.column)
-        return number
+        return int(number) if number.is_integer() else number
 
-    def _items(self, closing: str) -> tuple[Value, ...]:
+    def _items(self, closing: str, depth: int) -> tuple[Value, ...]:
         items: list[Value] = []
         while not self.take(closing):
             if items and not self.take(","):
                 raise self.fail(f"',' or '{closing}'")
             if self.take(closing):
                 break
-            items.append(self.value())
+            items.append(self.value(depth + 1))
         return tuple(items)

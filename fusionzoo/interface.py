@@ -1,10 +1,11 @@
-"""What a component is: the contracts between encoders, necks, fusions, heads and the model that runs them.
+"""What a component is: the contracts between encoders, necks, fusions, heads and the model.
 
-Axes, as the annotations of `forward` name them: `batch`, `channels`, `depth height width` (or `*space`), `tokens`,
-`embed`, `classes`, `columns`. Volumes are (depth, height, width).
+Axes, as the annotations of `forward` name them: `batch`, `channels`, `depth height width` (or
+`*space`), `tokens`, `embed`, `classes`, `columns`. Volumes are (depth, height, width).
 
 A model runs in one loop. Encoders go stage by stage and a fusion may act at three places:
-`exchange` between stages, `join` at the end, `decide` on the logits (fitted on validation data after training).
+`exchange` between stages, `join` at the end, `decide` on the logits (fitted on validation data
+after training).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,10 +24,10 @@ T = TypeVar("T", bound=type)
 
 
 def component(*, source: str) -> Callable[[T], T]:
-    """Mark the one class of a file as its component, with the paper and the equations it comes from."""
+    """Mark the one class of a file as its component, with its paper and equations."""
 
     def mark(cls: T) -> T:
-        cls.source = source
+        cls.source = source  # type: ignore[attr-defined]
         return cls
 
     return mark
@@ -34,10 +35,13 @@ def component(*, source: str) -> Callable[[T], T]:
 
 @dataclass
 class Batch:
-    """Some cases, as the loader gives them (not frozen: mixed precision casts its tensors in a copy).
+    """Some cases, as the loader gives them.
+
+    Not frozen: mixed precision casts its tensors in a copy.
 
     Args:
-        inputs: One tensor per modality, `batch channels *space` or `batch columns`; zeros where a case has none.
+        inputs: One tensor per modality, `batch channels *space` or `batch columns`; zeros where a
+            case has none.
         present: Per modality, which cases have it.
         targets: Per task, class codes; -1 where the label is missing.
         index: Row of each case in the data set.
@@ -65,7 +69,8 @@ class Context:
     Args:
         present: Per modality, which cases have it.
         targets: Class codes per task while training, None otherwise.
-        index: Row of each case in the data set (copies of one case share it), None outside training.
+        index: Row of each case in the data set (copies of one case share it), None outside
+            training.
     """
 
     present: Mapping[str, Bool[Tensor, " batch"]]
@@ -84,22 +89,23 @@ class FusionOutput:
 class AbstractEncoder(nn.Module):
     """Turns one modality into features, stage by stage.
 
-    A subclass sets `self.stages`, one `FeatureSpec` for what each stage gives, and implements `stem` and `stage`.
-    What a stage gives is what the next stage takes, in the declared layout, so that a fusion may exchange features
-    between stages.
+    A subclass sets `self.stages`, one `FeatureSpec` for what each stage gives, and implements
+    `stem` and `stage`. What a stage gives is what the next stage takes, in the declared layout, so
+    that a fusion may exchange features between stages.
     """
 
     source: ClassVar[str] = ""
     #: Kinds of modality that it reads.
     accepts: ClassVar[frozenset[str]] = frozenset()
-    #: Whether stages can be run one by one (False: everything happens in the last one, and no fusion may exchange).
+    #: Whether stages can be run one by one (False: everything happens in the last one, and no
+    #: fusion may exchange).
     staged: bool = True
 
     stages: tuple[FeatureSpec, ...]
 
     @property
     def output(self) -> FeatureSpec:
-        """What it gives in the end: a pyramid where several stages give maps, else the last stage's features."""
+        """What it gives: a pyramid where several stages give maps, else the last stage's."""
         if len(self.stages) > 1 and all(stage.layout == "map" for stage in self.stages):
             return FeatureSpec.pyramid(tuple(stage.levels[0] for stage in self.stages))
         return self.stages[-1]
@@ -117,7 +123,7 @@ class AbstractEncoder(nn.Module):
         return x
 
     def summary(self) -> "AbstractSummary | None":
-        """A new module from this encoder's output to one vector, where its paper has one of its own.
+        """A new module from this encoder's output to one vector, where its paper has its own.
 
         Assembly asks for it when a vector is needed, and pools the last level where this is None.
         """
@@ -126,7 +132,7 @@ class AbstractEncoder(nn.Module):
     def forward(self, x: Tensor) -> Features:
         """All stages, one after the other."""
         x = self.stem(x)
-        kept = []
+        kept: list[Any] = []
         for level in range(len(self.stages)):
             x = self.stage(level, x)
             kept.append(self.emit(level, x))
@@ -166,21 +172,22 @@ class AbstractNeck(nn.Module):
 class AbstractFusion(nn.Module):
     """Joins modalities.
 
-    Built from the features of each modality after the conversions that `needs` asked for, in the order of the spec
-    string. Sets `self.outputs`, one vector per named output; each output gets a head of its own, and `decide` turns
-    their logits into the final ones.
+    Built from the features of each modality after the conversions that `needs` asked for, in the
+    order of the spec string. Sets `self.outputs`, one vector per named output; each output gets a
+    head of its own, and `decide` turns their logits into the final ones.
     """
 
     source: ClassVar[str] = ""
-    #: Where it acts: any of exchange (between stages), refine (features to features, before the next fusion of a
-    #: chain), join (features to outputs) and decide (logits to logits).
+    #: Where it acts: any of exchange (between stages), refine (features to features, before the
+    #: next fusion of a chain), join (features to outputs) and decide (logits to logits).
     places: ClassVar[frozenset[str]] = frozenset({"join"})
     min_modalities: ClassVar[int] = 2
     max_modalities: ClassVar[int | None] = None
-    #: What it does about a missing modality: `zero` (its features are zeros), `mask` (it reads `Context.present`)
-    #: or `refuse`.
+    #: What it does about a missing modality: `zero` (its features are zeros), `mask` (it reads
+    #: `Context.present`) or `refuse`.
     missing: ClassVar[str] = "zero"
-    #: Trained parameters whose gradient is zero over vectors by the method's own arithmetic, as patterns of their names.
+    #: Trained parameters whose gradient is zero over vectors by the method's own arithmetic, as
+    #: patterns of their names.
     no_gradient: ClassVar[frozenset[str]] = frozenset()
 
     #: What `join` gives: one vector per output.
@@ -190,19 +197,23 @@ class AbstractFusion(nn.Module):
 
     @classmethod
     def needs(cls, given: Mapping[str, FeatureSpec], **options: Any) -> dict[str, Need]:
-        """What it takes for each modality, given what the encoders give and its own options, defaults included."""
+        """What it takes of each modality, given the encoders' features and all its options."""
         raise NotImplementedError
 
     @property
     def supervised(self) -> dict[str, float]:
-        """Outputs that the task loss is computed on, with weights; `final` is what `decide` gives."""
+        """Weights of the outputs with a task loss; `final` is what `decide` gives."""
         return {"final": 1.0}
 
-    def attach(self, stages: Mapping[str, Sequence[FeatureSpec]], tasks: Sequence[TaskSpec]) -> None:
-        """Build what depends on the encoders' stages or on the tasks; called once, right after construction."""
+    def attach(
+        self, stages: Mapping[str, Sequence[FeatureSpec]], tasks: Sequence[TaskSpec]
+    ) -> None:
+        """Build what depends on the encoders' stages or the tasks; called once, when built."""
 
-    def exchange(self, level: int, states: dict[str, Tensor], context: Context) -> dict[str, Tensor]:
-        """New features of each modality after stage `level`; runs only where `places` has `exchange`."""
+    def exchange(
+        self, level: int, states: dict[str, Tensor], context: Context
+    ) -> dict[str, Tensor]:
+        """New features of each modality after a stage; runs where `places` has `exchange`."""
         return states
 
     def refine(self, features: dict[str, Any], context: Context) -> dict[str, Any]:
@@ -213,12 +224,16 @@ class AbstractFusion(nn.Module):
         """The features of each output, and auxiliary losses."""
         raise NotImplementedError
 
-    def decide(self, logits: Mapping[str, Mapping[str, Tensor]], context: Context) -> dict[str, Tensor]:
+    def decide(
+        self, logits: Mapping[str, Mapping[str, Tensor]], context: Context
+    ) -> dict[str, Tensor]:
         """Final logits per task, from the logits per output and task."""
         (only,) = logits.values()
         return dict(only)
 
-    def fit(self, logits: Mapping[str, Mapping[str, Tensor]], targets: Mapping[str, Tensor]) -> None:
+    def fit(
+        self, logits: Mapping[str, Mapping[str, Tensor]], targets: Mapping[str, Tensor]
+    ) -> None:
         """Fit `decide` on validation data after training; does nothing by default."""
 
 
@@ -237,7 +252,9 @@ class AbstractHead(nn.Module):
         """What it takes, given its options."""
         return Need(("vector",))
 
-    def forward(self, x: Float[Tensor, "batch channels"]) -> dict[str, Float[Tensor, "batch logits"]]:
+    def forward(
+        self, x: Float[Tensor, "batch channels"]
+    ) -> dict[str, Float[Tensor, "batch logits"]]:
         """Logits per task: one for a binary task, one per class otherwise."""
         raise NotImplementedError
 

@@ -1,7 +1,7 @@
-"""Which parts there are: built-ins by file name, plugins by entry point, notebook parts by decorator.
+"""Which parts there are: built-ins by file name, plugins by entry point, or by decorator.
 
-Names are known without importing any part, and without torch; `load` is the one place where a name becomes a class.
-A plugin that can't be imported is set aside with its traceback and the rest works.
+Names are known without importing any part, and without torch; `load` is the one place where a name
+becomes a class. A plugin that can't be imported is set aside with its traceback and the rest works.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fusionzoo.errors import BadOption, PluginError, UnknownComponent, nearest
+from fusionzoo.grammar import is_name
 
-#: Kind of part -> folder under `fusionzoo/` and, for plugins, entry-point group `fusionzoo.<plural>`.
+#: Kind of part -> folder under `fusionzoo/` and, for plugins, entry-point group
+#: `fusionzoo.<plural>`.
 FOLDERS: Mapping[str, str] = {
     "encoder": "encoders",
     "neck": "necks",
@@ -32,6 +34,7 @@ FOLDERS: Mapping[str, str] = {
 }
 PLURALS: Mapping[str, str] = {kind: folder.rpartition("/")[2] for kind, folder in FOLDERS.items()}
 _PACKAGE = Path(__file__).parent
+_NAMING = "names have lower-case letters, digits and '_', and begin with a letter"
 
 T = TypeVar("T", bound=type)
 
@@ -54,7 +57,7 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """First line of the part's docstring, read from its file; empty for plugins that are not loaded."""
+        """First line of the part's docstring, from its file; empty for parts from elsewhere."""
         if self.origin != "fusionzoo":
             return ""
         path = Path(self.target) if self.kind == "system" else _module_path(self.target)
@@ -89,31 +92,47 @@ def _module_path(module: str) -> Path:
 def _builtins(kind: str) -> dict[str, Entry]:
     folder = _PACKAGE / FOLDERS[kind]
     suffix = ".toml" if kind == "system" else ".py"
-    files = sorted(p for p in folder.glob(f"*{suffix}") if not p.stem.startswith("_")) if folder.is_dir() else []
+    files = (
+        sorted(p for p in folder.glob(f"*{suffix}") if not p.stem.startswith("_"))
+        if folder.is_dir()
+        else []
+    )
     package = "fusionzoo." + FOLDERS[kind].replace("/", ".")
     return {
-        path.stem: Entry(kind, path.stem, "fusionzoo", str(path) if kind == "system" else f"{package}.{path.stem}")
+        path.stem: Entry(
+            kind,
+            path.stem,
+            "fusionzoo",
+            str(path) if kind == "system" else f"{package}.{path.stem}",
+        )
         for path in files
     }
 
 
 @cache
 def _plugins(kind: str) -> dict[str, tuple[Entry, EntryPoint]]:
-    """Entry points of a kind; a name that is taken is set aside, naming both distributions."""
+    """Entry points of a kind; those whose names can't be used are set aside."""
     if os.environ.get("FUSIONZOO_PLUGINS", "").lower() == "off":
         return {}
     found: dict[str, tuple[Entry, EntryPoint]] = {}
-    for point in sorted(entry_points(group=f"fusionzoo.{PLURALS[kind]}"), key=lambda p: (p.name, p.value)):
+    for point in sorted(
+        entry_points(group=f"fusionzoo.{PLURALS[kind]}"), key=lambda p: (p.name, p.value)
+    ):
         origin = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
         entry = Entry(kind, point.name, origin, point.value)
         taken = _builtins(kind).get(point.name) or found.get(point.name, (None,))[0]
-        if taken and (taken.origin, taken.target) != (origin, point.value):
+        if taken and (taken.origin, taken.target) == (origin, point.value):
+            continue  # the same distribution, met twice on the path
+        if taken:
             _set_aside(
                 entry,
-                f"The name {point.name!r} is taken: {taken.origin} has a {kind} {point.name!r} too ({taken.target}), "
-                f"and {origin} can't replace it. Rename the entry point of one of them.",
+                f"The name {point.name!r} is taken: {taken.origin} has a {kind} {point.name!r} too "
+                f"({taken.target}), and {origin} can't replace it. Rename the entry point of one "
+                "of them.",
             )
-        elif not taken:
+        elif kind != "system" and not is_name(point.name):
+            _set_aside(entry, f"Spec strings can't say {point.name!r}: {_NAMING}.")
+        else:
             found[point.name] = (entry, point)
     return found
 
@@ -133,7 +152,11 @@ def refresh() -> None:
 
 def entries(kind: str) -> list[Entry]:
     """Every part of a kind, by name."""
-    notebook = {name: Entry(kind, name, "notebook", f"{cls.__module__}:{cls.__qualname__}") for (k, name), cls in _notebook.items() if k == kind}
+    notebook = {
+        name: Entry(kind, name, "notebook", f"{cls.__module__}:{cls.__qualname__}")
+        for (k, name), cls in _notebook.items()
+        if k == kind
+    }
     plugins = {name: entry for name, (entry, _) in _plugins(kind).items()}
     return sorted((_builtins(kind) | plugins | notebook).values(), key=lambda entry: entry.name)
 
@@ -157,11 +180,17 @@ def entry(kind: str, name: str) -> Entry:
             return candidate
     for part in broken():
         if (part.kind, part.name) == (kind, name):
-            raise PluginError(f"The {kind} {name!r} of {part.origin} is set aside: {part.reason.strip().splitlines()[-1]} 'fusionzoo plugins' shows all of it.")
+            raise PluginError(
+                f"The {kind} {name!r} of {part.origin} is set aside: "
+                f"{part.reason.strip().splitlines()[-1]} 'fusionzoo plugins' shows all of it."
+            )
     known = names(kind)
     elsewhere = [k for k in FOLDERS if k != kind and name in names(k)]
     hint = f"There is a {elsewhere[0]} of that name. " if elsewhere else nearest(name, known)
-    raise UnknownComponent(f"No {kind} is called {name!r}. {hint}'fusionzoo list {PLURALS[kind]}' shows all {len(known)}.")
+    raise UnknownComponent(
+        f"No {kind} is called {name!r}. {hint}'fusionzoo list {PLURALS[kind]}' shows all "
+        f"{len(known)}."
+    )
 
 
 def load(kind: str, name: str) -> Any:
@@ -173,41 +202,70 @@ def load(kind: str, name: str) -> Any:
         return _only_class(importlib.import_module(found.target), kind)
     point = _plugins(kind)[name][1]
     try:
-        return point.load()
-    except Exception as error:
-        reason = traceback.format_exc()
-        _set_aside(found, reason)
+        part = point.load()
+        _check_kind(kind, part)
+    except (Exception, SystemExit) as error:
+        _set_aside(found, traceback.format_exc())
         _plugins(kind).pop(name, None)
         raise PluginError(
-            f"The {kind} {name!r} of {found.origin} can't be imported: {type(error).__name__}: {error}. "
-            f"It is set aside; 'fusionzoo plugins' shows the traceback."
+            f"The {kind} {name!r} of {found.origin} can't be used: {type(error).__name__}: "
+            f"{error}. It is set aside; 'fusionzoo plugins' shows the traceback."
         ) from error
+    return part
+
+
+def _check_kind(kind: str, part: Any) -> None:
+    """Refuse what is no class of its kind; by name, because the interface comes later."""
+    base = f"Abstract{kind.capitalize()}"
+    if kind == "system" or (inspect.isclass(part) and base in (c.__name__ for c in part.__mro__)):
+        return
+    told = f"a class {part.__name__!r}" if inspect.isclass(part) else f"{part!r}"
+    raise PluginError(f"A {kind} is a subclass of {base}; this is {told}.")
 
 
 def _only_class(module: Any, kind: str) -> type:
-    """The component that a built-in file defines: marked by `@component`, or the one data set class."""
-    here = [cls for cls in vars(module).values() if inspect.isclass(cls) and cls.__module__ == module.__name__]
+    """The component of a built-in file, marked by `@component`, or its data set class."""
+    here = [
+        cls
+        for cls in vars(module).values()
+        if inspect.isclass(cls) and cls.__module__ == module.__name__
+    ]
     if kind == "dataset":
-        parts = [cls for cls in here if any(base.__name__ == "AbstractDataset" for base in cls.__mro__)]
+        parts = [
+            cls for cls in here if any(base.__name__ == "AbstractDataset" for base in cls.__mro__)
+        ]
     else:
         parts = [cls for cls in here if "source" in vars(cls)]
     if len(parts) != 1:
-        raise PluginError(f"{module.__name__} must define exactly one {kind}; it defines {len(parts)}.")
+        raise PluginError(
+            f"{module.__name__} must define exactly one {kind}; it defines {len(parts)}."
+        )
     return parts[0]
 
 
 def register(kind: str, name: str) -> Callable[[T], T]:
-    """Decorator that adds a part for this process, for a notebook; a name that is taken is refused."""
+    """Decorator that adds a part for this process, for a notebook; no name is taken over."""
     if kind not in FOLDERS:
-        raise BadOption(f"There is no kind of part called {kind!r}. {nearest(kind, FOLDERS)}Kinds: {', '.join(FOLDERS)}.")
+        raise BadOption(
+            f"There is no kind of part called {kind!r}. {nearest(kind, FOLDERS)}Kinds: "
+            f"{', '.join(FOLDERS)}."
+        )
+
+    if not is_name(name):
+        raise BadOption(f"A {kind} can't be called {name!r}: {_NAMING}.")
 
     def add(cls: T) -> T:
+        _check_kind(kind, cls)
         taken = next((e for e in entries(kind) if e.name == name), None)
-        same = taken is not None and taken.origin == "notebook" and taken.target == f"{cls.__module__}:{cls.__qualname__}"
+        same = (
+            taken is not None
+            and taken.origin == "notebook"
+            and taken.target == f"{cls.__module__}:{cls.__qualname__}"
+        )
         if taken is not None and not same:
             raise PluginError(
-                f"The name {name!r} is taken: {taken.origin} has a {kind} {name!r} ({taken.target}). "
-                f"Register {cls.__qualname__} under another name."
+                f"The name {name!r} is taken: {taken.origin} has a {kind} {name!r} "
+                f"({taken.target}). Register {cls.__qualname__} under another name."
             )
         _notebook[kind, name] = cls
         return cls
@@ -216,19 +274,25 @@ def register(kind: str, name: str) -> Callable[[T], T]:
 
 
 def options(kind: str, name: str) -> dict[str, Any]:
-    """Keyword options of a part with their defaults, in order; a required one has `inspect.Parameter.empty`."""
+    """Keyword options of a part with defaults, in order; `Parameter.empty` where required."""
     parameters = inspect.signature(load(kind, name).__init__).parameters.values()
     return {p.name: p.default for p in parameters if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
 
 def bind(kind: str, name: str, given: Mapping[str, Any], text: str = "") -> dict[str, Any]:
-    """All options of a part: its defaults, with the given ones over them; the empty key is the first option.
+    """All options of a part: its defaults, with the given ones over them.
+
+    Args:
+        kind: Kind of the part.
+        name: Its name.
+        given: Values by option; the empty key is the first option.
+        text: Where they were given, for errors.
 
     Raises:
         BadOption: An option that the part doesn't have, is given twice, or needs and isn't given.
     """
     known = options(kind, name)
-    hints = get_type_hints(load(kind, name).__init__)
+    hints = _hints(kind, name)
     first = next(iter(known), "")
     where = f" Given in {text!r}." if text else ""
     takes = f"It takes: {', '.join(known)}." if known else "It takes no options."
@@ -237,18 +301,46 @@ def bind(kind: str, name: str, given: Mapping[str, Any], text: str = "") -> dict
         actual = key or first
         if actual not in known:
             asked = f"no option {key!r}" if key else "no option that goes without a name"
-            raise BadOption(f"{kind.capitalize()} {name!r} has {asked}. {nearest(key, known)}{takes}{where}")
+            raise BadOption(
+                f"{kind.capitalize()} {name!r} has {asked}. {nearest(key, known)}{takes}{where}"
+            )
         if actual in chosen:
-            raise BadOption(f"{kind.capitalize()} {name!r} is given the option {actual!r} twice.{where}")
+            raise BadOption(
+                f"{kind.capitalize()} {name!r} is given the option {actual!r} twice.{where}"
+            )
         if not _fits(value, hints.get(actual, Any)):
             raise BadOption(
-                f"Option {actual!r} of {kind} {name!r} takes {_say(hints[actual])}, not {value!r}.{where}"
+                f"Option {actual!r} of {kind} {name!r} takes {_say(hints[actual])}, not "
+                f"{value!r}.{where}"
             )
-        chosen[actual] = value
-    lacking = [key for key, default in known.items() if default is inspect.Parameter.empty and key not in chosen]
+        chosen[actual] = _as_float(value, hints.get(actual, Any))
+    lacking = [
+        key
+        for key, default in known.items()
+        if default is inspect.Parameter.empty and key not in chosen
+    ]
     if lacking:
-        raise BadOption(f"{kind.capitalize()} {name!r} needs {', '.join(lacking)}: write '{name}({lacking[0]}=...)'.{where}")
+        raise BadOption(
+            f"{kind.capitalize()} {name!r} needs {', '.join(lacking)}: write "
+            f"'{name}({lacking[0]}=...)'.{where}"
+        )
     return {key: chosen.get(key, default) for key, default in known.items()}
+
+
+def _hints(kind: str, name: str) -> dict[str, Any]:
+    """Annotations of the options; none where a plugin's can't be resolved."""
+    try:
+        return get_type_hints(load(kind, name).__init__)
+    except (NameError, TypeError):
+        return {}
+
+
+def _as_float(value: Any, hint: Any) -> Any:
+    """A whole number as a float where the option takes floats, so that both are one value."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        return value
+    taken = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    return float(value) if float in taken and int not in taken else value
 
 
 def _fits(value: Any, hint: Any) -> bool:
@@ -258,15 +350,15 @@ def _fits(value: Any, hint: Any) -> bool:
         return any(_fits(value, arg) for arg in args)
     if origin is Literal:
         return any(value == arg and type(value) is type(arg) for arg in args)
-    if origin in (tuple, Sequence):
-        return isinstance(value, tuple | list) and all(_fits(item, args[0]) for item in value)
+    if origin in (list, tuple, Sequence):
+        length = len(args) if origin is tuple and Ellipsis not in args else None
+        listed = isinstance(value, tuple | list) and len(value) == (length or len(value))
+        return listed and all(_fits(item, args[0]) for item in value)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    if hint in (bool, str, NoneType):
-        return isinstance(value, hint)
-    return True
+    return isinstance(value, hint) if inspect.isclass(hint) else True
 
 
 def _say(hint: Any) -> str:
@@ -276,7 +368,14 @@ def _say(hint: Any) -> str:
         return " or ".join(_say(arg) for arg in args)
     if origin is Literal:
         return " or ".join(str(arg) for arg in args)
-    if origin in (tuple, Sequence):
-        return f"a list ({_say(args[0])} each)"
-    words = {float: "a number", int: "a whole number", bool: "True or False", str: "a word", NoneType: "None"}
+    if origin in (list, tuple, Sequence):
+        count = f" of {len(args)}" if origin is tuple and Ellipsis not in args else ""
+        return f"a list{count} ({_say(args[0])} each)"
+    words = {
+        float: "a number",
+        int: "a whole number",
+        bool: "True or False",
+        str: "a word",
+        NoneType: "None",
+    }
     return words.get(hint, str(hint))

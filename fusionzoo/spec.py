@@ -10,7 +10,8 @@ from typing import Literal
 Layout = Literal["vector", "tokens", "map", "pyramid"]
 ModalityKind = Literal["volume", "image", "table"]
 
-#: Spatial axes of each kind of modality: volumes are (depth, height, width), images (height, width).
+#: Spatial axes of each kind of modality: volumes are (depth, height, width), images (height,
+#: width).
 SPATIAL_DIMS: Mapping[str, int] = {"volume": 3, "image": 2, "table": 0}
 
 
@@ -33,7 +34,10 @@ class Modality:
 
     def __post_init__(self) -> None:
         if len(self.size) != SPATIAL_DIMS[self.kind]:
-            raise ValueError(f"modality {self.name!r}: a {self.kind} has {SPATIAL_DIMS[self.kind]} axes, not {self.size}")
+            raise ValueError(
+                f"modality {self.name!r}: a {self.kind} has {SPATIAL_DIMS[self.kind]} axes, not "
+                f"{self.size}"
+            )
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -65,10 +69,10 @@ class FeatureSpec:
     """Shape of what one part hands to the next; frozen, hashable and free of torch.
 
     Args:
-        layout: `vector` "batch channels", `tokens` "batch tokens channels", `map` "batch channels *space",
-            `pyramid` a list of maps from fine to coarse.
-        levels: One `Level` per map of a pyramid; exactly one for the other layouts. The size of tokens
-            is their number.
+        layout: `vector` "batch channels", `tokens` "batch tokens channels", `map` "batch channels
+            *space", `pyramid` a list of maps from fine to coarse.
+        levels: One `Level` per map of a pyramid; exactly one for the other layouts. The size of
+            tokens is their number.
     """
 
     layout: Layout
@@ -130,7 +134,9 @@ class FeatureSpec:
             return f"{self.num_tokens} tokens of {self.channels} channels"
         if self.layout == "map":
             return f"map {self.levels[0]}"
-        return f"pyramid of {len(self.levels)} maps ({', '.join(str(level) for level in self.levels)})"
+        return (
+            f"pyramid of {len(self.levels)} maps ({', '.join(str(level) for level in self.levels)})"
+        )
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,12 @@ class Need:
     spatial_dims: int | None = None
 
     def __str__(self) -> str:
-        words = " or ".join({"vector": "a vector", "tokens": "tokens", "map": "a map", "pyramid": "a pyramid"}[layout] for layout in self.layouts)
+        words = " or ".join(
+            {"vector": "a vector", "tokens": "tokens", "map": "a map", "pyramid": "a pyramid"}[
+                layout
+            ]
+            for layout in self.layouts
+        )
         if self.num_levels is not None and "pyramid" in self.layouts:
             words += f" of {self.num_levels} maps"
         if self.spatial_dims is not None:
@@ -166,7 +177,8 @@ class TaskSpec:
 
     Args:
         name: What records and boards call it.
-        classes: Class names in the order of their codes 0, 1, ...; a binary task has two, the second positive.
+        classes: Class names in the order of their codes 0, 1, ...; a binary task has two, the
+            second positive.
     """
 
     name: str
@@ -195,7 +207,8 @@ class DataSpec:
         name: Name of the data set.
         modalities: Its inputs, in order.
         tasks: What to predict, in order.
-        suggestions: Options for components, `{"penet3d": {"width": 0.25}}`; the spec string overrides them.
+        suggestions: Options for components, `{"penet3d": {"width": 0.25}}`; the spec string
+            overrides them.
         training: Settings for the trainer, `{"epochs": 12}`; flags override them.
     """
 

@@ -1,4 +1,4 @@
-"""From what a user says of a data set to the data set: a name with options, or the path of a manifest."""
+"""From a text to a data set: a name with options, or the path of a manifest."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def open_dataset(dataset: str | AbstractDataset, **overrides: Any) -> AbstractDa
     """Open a data set.
 
     Args:
-        dataset: `lidc`, `lidc(size='5-20mm')`, the path of a manifest or its `dataset.yaml`, or one already open.
+        dataset: `lidc`, `lidc(size='5-20mm')`, the path of a manifest or its `dataset.yaml`, or one
+            already open.
         overrides: Options over those in the text.
 
     Raises:
@@ -32,8 +33,9 @@ def open_dataset(dataset: str | AbstractDataset, **overrides: Any) -> AbstractDa
     """
     if isinstance(dataset, AbstractDataset):
         return dataset
+    given: dict[str, Any]
     if is_path(dataset):
-        name, given = "manifest", {"path": dataset}
+        name, given = "manifest", {"path": str(Path(dataset).expanduser())}
     else:
         chain = parse_chain(dataset)
         if len(chain.calls) != 1:
@@ -47,4 +49,6 @@ def dataset_text(dataset: str | AbstractDataset) -> str:
     """How to open a data set again, as text; a manifest by its absolute path."""
     if isinstance(dataset, AbstractDataset):
         return dataset.spec.name
-    return str(Path(dataset).resolve()) if is_path(dataset) else str(parse_chain(dataset))
+    return (
+        str(Path(dataset).expanduser().resolve()) if is_path(dataset) else str(parse_chain(dataset))
+    )

@@ -1,4 +1,4 @@
-"""Features of a frozen trunk, computed once: the plain pass, and augmented views of the training part."""
+"""Features of a frozen trunk, computed once: the plain pass, and augmented views."""
 
 from collections.abc import Iterable
 
@@ -12,8 +12,8 @@ from fusionzoo.models.model import Feature, FusionModel
 class FeatureCache:
     """Encoded features by case and epoch.
 
-    The plain pass is exact: a frozen trunk in evaluation mode gives the same numbers every time. Training reads
-    augmented view `epoch % views` instead, where there are views.
+    The plain pass is exact: a frozen trunk in evaluation mode gives the same numbers every time.
+    Training reads augmented view `epoch % views` instead, where there are views.
 
     Args:
         num_cases: Cases of the data set.
@@ -35,15 +35,23 @@ class FeatureCache:
         rows, levels, _ = _collect(batches)
         view = [level.clone() for level in self._plain]
         for level, augmented in zip(view, levels, strict=True):
-            level[self._position[rows]] = augmented
+            level[self._rows(rows)] = augmented
         self._views.append(view)
 
     def __call__(self, index: Tensor, epoch: int) -> Features:
         """Features of the cases `index`; epoch -1 is the plain pass."""
-        source = self._views[epoch % len(self._views)] if epoch >= 0 and self._views else self._plain
-        rows = self._position[index.cpu()]
+        source = (
+            self._views[epoch % len(self._views)] if epoch >= 0 and self._views else self._plain
+        )
+        rows = self._rows(index.cpu())
         levels = [level[rows].to(index.device) for level in source]
         return levels if self._is_list else levels[0]
+
+    def _rows(self, index: Tensor) -> Tensor:
+        """Where the cases are in the plain pass, which must have held them."""
+        rows = self._position[index]
+        assert bool((rows >= 0).all()), f"cases that the plain pass left out: {index[rows < 0]}"
+        return rows
 
 
 def _collect(batches: Iterable[tuple[Tensor, Features]]) -> tuple[Tensor, list[Tensor], bool]:
@@ -53,27 +61,38 @@ def _collect(batches: Iterable[tuple[Tensor, Features]]) -> tuple[Tensor, list[T
     for index, features in batches:
         is_list = isinstance(features, list)
         rows.append(index.cpu())
-        levels.append([level.cpu() for level in (features if isinstance(features, list) else [features])])
+        levels.append(
+            [level.cpu() for level in (features if isinstance(features, list) else [features])]
+        )
     return torch.cat(rows), [torch.cat(parts) for parts in zip(*levels, strict=True)], is_list
 
 
-def cached_bytes(model: FusionModel, features: Iterable[Feature], batch: Batch, num_cases: int, views: int) -> int:
+def cached_bytes(
+    model: FusionModel, features: Iterable[Feature], batch: Batch, num_cases: int, views: int
+) -> int:
     """Memory that caching some streams would take, judged from one batch."""
     size = len(batch.index)
     total = 0
     with torch.inference_mode():
         for feature in features:
             encoded = model.trunks[feature.encoder](model.read(feature, batch))
-            total += sum(level.numel() * 4 for level in (encoded if isinstance(encoded, list) else [encoded]))
+            total += sum(
+                level.numel() * 4 for level in (encoded if isinstance(encoded, list) else [encoded])
+            )
     return total * num_cases * (views + 1) // size
 
 
 def encode_all(
-    trunk: nn.Module, model: FusionModel, feature: Feature, loader: Iterable[Batch], device: torch.device
+    trunk: nn.Module,
+    model: FusionModel,
+    feature: Feature,
+    loader: Iterable[Batch],
+    device: torch.device,
 ) -> Iterable[tuple[Tensor, Features]]:
     """One stream's features, batch by batch, in evaluation mode."""
     trunk.eval()
-    with torch.inference_mode():
-        for batch in loader:
-            batch = batch.to(device)
-            yield batch.index, trunk(model.read(feature, batch))
+    for batch in loader:
+        batch = batch.to(device)
+        with torch.inference_mode():
+            encoded = trunk(model.read(feature, batch))
+        yield batch.index, encoded

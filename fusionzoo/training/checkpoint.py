@@ -14,11 +14,13 @@ from fusionzoo.storage import write_atomic
 
 def random_state() -> dict[str, Any]:
     """State of every generator that training draws from: python, numpy, torch, and each GPU."""
-    version, keys, position = random.getstate()[0], random.getstate()[1], random.getstate()[2]
-    name, state, at, has_gauss, cached = np.random.get_state()  # noqa: NPY002
+    version, keys, cached_gauss = random.getstate()
+    numpy: Any = np.random.get_state()
+    name, array, position, has_gauss, gauss = numpy
+    array = torch.from_numpy(array.astype(np.int64))
     return {
-        "python": [version, list(keys), position],
-        "numpy": [name, torch.from_numpy(state.astype(np.int64)), int(at), int(has_gauss), float(cached)],
+        "python": [version, list(keys), cached_gauss],
+        "numpy": [name, array, int(position), int(has_gauss), float(gauss)],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
@@ -26,10 +28,10 @@ def random_state() -> dict[str, Any]:
 
 def restore_random_state(state: dict[str, Any]) -> None:
     """Put every generator back to where `random_state` found it."""
-    version, keys, position = state["python"]
-    random.setstate((version, tuple(keys), position))
-    name, array, at, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, array.numpy().astype(np.uint32), at, has_gauss, cached))  # noqa: NPY002
+    version, keys, cached_gauss = state["python"]
+    random.setstate((version, tuple(keys), cached_gauss))
+    name, array, position, has_gauss, gauss = state["numpy"]
+    np.random.set_state((name, array.numpy().astype(np.uint32), position, has_gauss, gauss))
     torch.set_rng_state(state["torch"])
     if state["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(state["cuda"])
@@ -38,7 +40,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
 def seed_everything(seed: int) -> None:
     """Seed python, numpy, torch and every GPU."""
     random.seed(seed)
-    np.random.seed(seed % 2**32)  # noqa: NPY002
+    np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
@@ -46,7 +48,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint atomically.
 
     Raises:
-        RunError: The disk is full or the folder can't be written; the previous checkpoint is intact.
+        RunError: The disk is full or the folder can't be written; the previous checkpoint is
+            intact.
     """
     buffer = io.BytesIO()
     torch.save(state, buffer)
@@ -63,6 +66,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise RunError(
-            f"The checkpoint {str(path)!r} can't be read ({type(error).__name__}). Delete it to train that stage again, "
+            f"The checkpoint {str(path)!r} can't be read ({type(error).__name__}). Delete it to "
+            f"train that stage again, "
             f"or start a run in another folder."
         ) from error

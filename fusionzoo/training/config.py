@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,9 +17,10 @@ class TrainConfig:
     """How a combo is trained.
 
     Args:
-        recipe: `staged` trains each image branch alone, freezes it and trains the fusion on its features (the recipe
-            of MMCAF-Net, Sec. 3); `joint` trains everything at once; `auto` is staged where a table meets images and
-            the fusion leaves branches alone until the end, else joint.
+        recipe: `staged` trains each image branch alone, freezes it and trains the fusion on its
+            features (the recipe of MMCAF-Net, Sec. 3); `joint` trains everything at once; `auto` is
+            staged where a table meets images and the fusion leaves branches alone until the end,
+            else joint.
         epochs: Most epochs of a stage that trains an encoder of images, or of joint training.
         fuse_epochs: Most epochs of the fusion stage, and of a table on its own.
         batch_size: Cases a step.
@@ -28,17 +30,23 @@ class TrainConfig:
         optimizer: `adamw` or `sgd` (momentum 0.9).
         schedule: `cosine` to zero after `warmup` of the steps, or `constant`.
         warmup: Share of all steps in which the rate rises linearly.
-        patience: Epochs without a better validation score before a stage stops; 0 never stops early.
-        monitor: Validation score that picks the epoch: `loss` (lowest) or `auroc` (highest, mean over tasks).
+        patience: Epochs without a better validation score before a stage stops; 0 never stops
+            early.
+        monitor: Validation score that picks the epoch: `loss` (lowest) or `auroc` (highest, mean
+            over tasks).
         loss: `bce` (cross-entropy) or `focal` (gamma 2).
-        balance: `none`, `oversample` (copies of rare classes up to the most frequent) or `weighted` sampling; training
-            part only.
-        augment: `auto` changes images and volumes of the training part at random, each kind in its way; `none` does not.
-        views: Augmented passes over the training part whose frozen features are cached; 0 caches the plain one only.
-        ema: Decay per step of the averaged weights that are evaluated and kept; 0 keeps the last ones.
+        balance: `none`, `oversample` (copies of rare classes up to the most frequent) or `weighted`
+            sampling; training part only.
+        augment: `auto` changes images and volumes of the training part at random, each kind in its
+            way; `none` does not.
+        views: Augmented passes over the training part whose frozen features are cached; 0 caches
+            the plain one only.
+        ema: Decay per step of the averaged weights that are evaluated and kept; 0 keeps the last
+            ones.
         clip: Largest gradient norm; 0 leaves gradients as they are.
-        baselines: Whether each modality is also trained and reported alone: `auto` does so in the staged recipe, where
-            it costs next to nothing, `all` always, `none` only where a stage needs it.
+        baselines: Whether each modality is also trained and reported alone: `auto` does so in the
+            staged recipe, where it costs next to nothing, `all` always, `none` only where a stage
+            needs it.
     """
 
     recipe: Literal["auto", "staged", "joint"] = "auto"
@@ -62,7 +70,11 @@ class TrainConfig:
     baselines: Literal["auto", "all", "none"] = "auto"
 
     def __post_init__(self) -> None:
-        problems = []
+        problems = [
+            f"{field.name} must be finite, not {getattr(self, field.name)}."
+            for field in dataclasses.fields(self)
+            if field.type == "float" and not math.isfinite(getattr(self, field.name))
+        ]
         for name in ("epochs", "fuse_epochs", "batch_size"):
             if getattr(self, name) < 1:
                 problems.append(f"{name} must be at least 1, not {getattr(self, name)}.")
@@ -80,7 +92,10 @@ class TrainConfig:
 
     @classmethod
     def from_settings(cls, *layers: Mapping[str, Any]) -> TrainConfig:
-        """Defaults, then each layer of settings over the one before (a data set's suggestions, then the user's).
+        """Defaults, then each layer of settings over the one before.
+
+        Args:
+            layers: A data set's suggestions, then the user's settings.
 
         Raises:
             BadOption: Every unknown setting and every value of the wrong type, at once.
@@ -91,11 +106,16 @@ class TrainConfig:
         for layer in layers:
             for name, value in layer.items():
                 if name not in hints:
-                    problems.append(f"Training has no setting {name!r}. {nearest(name, hints)}It takes: {', '.join(hints)}.")
+                    problems.append(
+                        f"Training has no setting {name!r}. {nearest(name, hints)}It takes: "
+                        f"{', '.join(hints)}."
+                    )
                 elif not _fits(value, hints[name]):
-                    problems.append(f"Training setting {name!r} takes {_words(hints[name])}, not {value!r}.")
+                    problems.append(
+                        f"Training setting {name!r} takes {_words(hints[name])}, not {value!r}."
+                    )
                 else:
-                    merged[name] = value
+                    merged[name] = float(value) if hints[name] is float else value
         if problems:
             raise BadOption("\n".join(problems))
         return cls(**merged)

@@ -38,4 +38,7 @@ def _binary_auroc(scores: np.ndarray, positive: np.ndarray) -> float:
     if not num_positive or not num_negative:
         return float("nan")
     ranks = rankdata(scores)
-    return float((ranks[positive].sum() - num_positive * (num_positive + 1) / 2) / (num_positive * num_negative))
+    return float(
+        (ranks[positive].sum() - num_positive * (num_positive + 1) / 2)
+        / (num_positive * num_negative)
+    )
