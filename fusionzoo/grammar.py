@@ -187,6 +187,7 @@ class _Parser:
         while column < len(text):
             found = _TOKEN.match(text, column)
             if found is None:
+                start = column if text[column] in "'\"" else start
                 raise self.error(self._unreadable(start), start)
             if found.lastgroup != "space":
                 yield _Token(str(found.lastgroup), found.group(), column)

@@ -1,1 +1,1 @@
-"""From a combo to a model: assembly, conversions between parts, the model itself, and its weights."""
+"""From a combo to a model: assembly, conversions, the model itself, its weights."""

@@ -1,14 +1,14 @@
 """The few conversions that assembly may put between two parts, and how it picks them.
 
-| from            | to      | conversion                                                                  |
-|-----------------|---------|-----------------------------------------------------------------------------|
-| pyramid         | map     | last level                                                                  |
-| pyramid         | pyramid | the coarsest levels, where fewer are wanted                                 |
-| pyramid, map    | tokens  | flatten the last level                                                      |
-| pyramid, map    | vector  | the part's own summary where its paper has one, else global average pooling |
-| tokens          | vector  | mean over tokens                                                            |
-| vector          | tokens  | one token                                                                   |
-| any             | same    | project to the wanted channels (a linear map over channels)                 |
+| from         | to      | conversion                                                             |
+|--------------|---------|------------------------------------------------------------------------|
+| pyramid      | map     | last level                                                             |
+| pyramid      | pyramid | the coarsest levels, where fewer are wanted                            |
+| pyramid, map | tokens  | flatten the last level                                                 |
+| pyramid, map | vector  | the part's own summary where its paper has one, else the mean of a map |
+| tokens       | vector  | mean over tokens                                                       |
+| vector       | tokens  | one token                                                              |
+| any          | same    | project to the wanted channels (a linear map over channels)            |
 
 Everything else is refused.
 """
@@ -111,7 +111,11 @@ def reachable(given: FeatureSpec, need: Need) -> bool:
 
 
 def _layout(given: FeatureSpec, need: Need) -> str | None:
-    spatial = need.spatial_dims is None or given.layout in ("vector", "tokens") or given.spatial_dims == need.spatial_dims
+    spatial = (
+        need.spatial_dims is None
+        or given.layout in ("vector", "tokens")
+        or given.spatial_dims == need.spatial_dims
+    )
     levels = need.num_levels is None or len(given.levels) >= need.num_levels
     ways = {
         "vector": ("vector", "tokens"),
@@ -158,7 +162,11 @@ def reduction(given: FeatureSpec, need: Need, summary: Any) -> list[Step]:
         ("vector", "tokens"): (OneToken, "one token"),
     }.get((last.layout, target), (None, ""))
     if module is not None:
-        output = FeatureSpec.tokens(last.num_tokens, last.channels) if target == "tokens" else FeatureSpec.vector(last.channels)
+        output = (
+            FeatureSpec.tokens(last.num_tokens, last.channels)
+            if target == "tokens"
+            else FeatureSpec.vector(last.channels)
+        )
         steps.append(Step(name, module(), output))
     return steps
 
@@ -168,4 +176,10 @@ def projection(given: FeatureSpec, need: Need) -> list[Step]:
     if need.channels is None or all(level.channels == need.channels for level in given.levels):
         return []
     levels = tuple(Level(need.channels, level.size, level.stride) for level in given.levels)
-    return [Step(f"project to {need.channels}", Project(given, need.channels), FeatureSpec(given.layout, levels))]
+    return [
+        Step(
+            f"project to {need.channels}",
+            Project(given, need.channels),
+            FeatureSpec(given.layout, levels),
+        )
+    ]

@@ -8,16 +8,22 @@ from fusionzoo.grammar import Binding, Call, Chain, Combo, parse_bindings, parse
 from fusionzoo.spec import DataSpec
 
 #: Encoders for modalities that nothing is said of, where a fusion asks for all of them.
-DEFAULT_ENCODERS: Mapping[str, str] = {"volume": "penet3d", "image": "timm(resnet18)", "table": "kan"}
+DEFAULT_ENCODERS: Mapping[str, str] = {
+    "volume": "penet3d",
+    "image": "timm(resnet18)",
+    "table": "kan",
+}
 DEFAULT_HEAD = "linear"
 
 
-def complete(encoders: Sequence[str], fusion: str | None, head: str | None, data: DataSpec) -> Combo:
+def complete(
+    encoders: Sequence[str], fusion: str | None, head: str | None, data: DataSpec
+) -> Combo:
     """A combo from its parts.
 
-    An encoder without a modality goes to every modality that it reads and that nothing else is said of, tables only
-    where it reads nothing but tables. With a fusion, the other modalities get `DEFAULT_ENCODERS`; without one, they
-    are left out.
+    An encoder without a modality goes to every modality that it reads and that nothing else is said
+    of, tables only where it reads nothing but tables. With a fusion, the other modalities get
+    `DEFAULT_ENCODERS`; without one, they are left out.
 
     Args:
         encoders: Texts such as `penet3d`, `ct=penet3d+e3d_msca`, `clinic=derm=vmamba`.
@@ -40,7 +46,10 @@ def complete(encoders: Sequence[str], fusion: str | None, head: str | None, data
     taken = [name for binding in named for inputs in binding.inputs for name in inputs]
     twice = sorted({name for name in taken if taken.count(name) > 1})
     if twice:
-        raise BadOption(f"--encoder names {', '.join(map(repr, twice))} more than once. Give each modality one encoder.")
+        raise BadOption(
+            f"--encoder names {', '.join(map(repr, twice))} more than once. Give each modality one "
+            f"encoder."
+        )
     order = [modality.name for modality in data.modalities]
     unknown = [name for name in taken if name not in order]
     if unknown:
@@ -54,12 +63,15 @@ def complete(encoders: Sequence[str], fusion: str | None, head: str | None, data
     if fusion is not None or not bindings:
         for modality in data.modalities:
             if modality.name not in taken:
-                bindings[modality.name] = Binding(((modality.name,),), parse_chain(DEFAULT_ENCODERS[modality.kind]))
+                bindings[modality.name] = Binding(
+                    ((modality.name,),), parse_chain(DEFAULT_ENCODERS[modality.kind])
+                )
     ordered = tuple(bindings[name] for name in sorted(bindings, key=order.index))
     count = sum(len(binding.inputs) for binding in ordered)
     if count > 1 and fusion is None:
         raise BadOption(
-            f"{count} modalities ({', '.join(bindings)}) need a fusion: add --fusion concat, for instance. "
+            f"{count} modalities ({', '.join(bindings)}) need a fusion: add --fusion concat, for "
+            f"instance. "
             f"'fusionzoo list fusions' shows all {len(registry.names('fusion'))}."
         )
     return Combo(ordered, parse_chain(fusion) if fusion else None, _head(head or DEFAULT_HEAD))
@@ -74,7 +86,8 @@ def _fitting(chain: Chain, data: DataSpec, taken: Sequence[str]) -> list[str]:
     if not fitting:
         inputs = ", ".join(f"{m.name} ({m.kind})" for m in data.modalities)
         raise BadOption(
-            f"Encoder {name!r} reads {' or '.join(sorted(accepts))}, and no such modality of {data.name!r} is left. "
+            f"Encoder {name!r} reads {' or '.join(sorted(accepts))}, and no such modality of "
+            f"{data.name!r} is left. "
             f"It has: {inputs}."
         )
     return fitting

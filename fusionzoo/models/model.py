@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from fusionzoo.errors import DataError
 from fusionzoo.interface import AbstractEncoder, AbstractFusion, AbstractHead, Batch, Context
+from fusionzoo.models.plan import Plan
 
 
 @dataclass
@@ -16,7 +18,8 @@ class ModelOutput:
 
     Args:
         logits: Final logits per task, `batch logits`.
-        by_output: Logits per output of the fusion and task; the sole output of most combos equals `logits`.
+        by_output: Logits per output of the fusion and task; the sole output of most combos equals
+            `logits`.
         losses: Auxiliary losses by name.
     """
 
@@ -27,7 +30,7 @@ class ModelOutput:
 
 @dataclass(frozen=True)
 class Feature:
-    """One stream through the model: the modalities it reads and the modules it goes through, by key."""
+    """One stream: the modalities that it reads and the modules it goes through, by key."""
 
     name: str
     modalities: tuple[str, ...]
@@ -36,7 +39,9 @@ class Feature:
 
 
 class Trunk(nn.Module):
-    """One encoder with its necks and, where a vector is wanted, its summary: the part that a stage may freeze."""
+    """One encoder, its necks and its way to a vector: what a stage may freeze."""
+
+    encoder: AbstractEncoder
 
     def __init__(self, encoder: AbstractEncoder, necks: nn.ModuleList, reduction: nn.Sequential):
         super().__init__()
@@ -62,6 +67,9 @@ class FusionModel(nn.Module):
     Returns: `ModelOutput`
     """
 
+    #: How it was assembled.
+    plan: Plan
+
     def __init__(
         self,
         features: tuple[Feature, ...],
@@ -78,27 +86,38 @@ class FusionModel(nn.Module):
         self.heads = nn.ModuleDict(heads)
 
     @property
+    def chain(self) -> tuple[AbstractFusion, ...]:
+        """The fusions in order; the last one joins."""
+        return tuple(cast(AbstractFusion, fusion) for fusion in self.fusions)
+
+    @property
     def fusion(self) -> AbstractFusion | None:
         """The fusion that joins; None for one modality."""
-        return self.fusions[-1] if len(self.fusions) else None
+        return self.chain[-1] if len(self.fusions) else None
 
     @property
     def exchanges(self) -> bool:
         """Whether a fusion acts between stages, so that no branch can be run on its own."""
-        return any("exchange" in fusion.places for fusion in self.fusions)
+        return any("exchange" in fusion.places for fusion in self.chain)
 
     @property
     def supervised(self) -> dict[str, float]:
         """Outputs that the task loss is computed on, with weights."""
         return self.fusion.supervised if self.fusion is not None else {"final": 1.0}
 
+    def trunk(self, feature: Feature) -> Trunk:
+        """What one stream goes through before the adapter."""
+        return cast(Trunk, self.trunks[feature.encoder])
+
     def context(self, batch: Batch) -> Context:
         """What fusions may look at beside the features."""
         present = {
-            feature.name: torch.stack([batch.present[name] for name in feature.modalities]).any(dim=0)
+            feature.name: torch.stack([batch.present[m] for m in feature.modalities]).any(dim=0)
             for feature in self.features
         }
-        return Context(present, batch.targets if self.training else None, batch.index if self.training else None)
+        if not self.training:
+            return Context(present)
+        return Context(present, batch.targets, batch.index)
 
     def read(self, feature: Feature, batch: Batch) -> Tensor:
         """What one stream reads; stacked modalities are joined on channels."""
@@ -106,66 +125,72 @@ class FusionModel(nn.Module):
         return inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1)
 
     def encode(self, batch: Batch, context: Context, known: Mapping[str, Any]) -> dict[str, Any]:
-        """Each stream up to where a frozen trunk ends; streams in `known` are taken as they are, unread."""
-        if not self.exchanges:
-            return {
-                f.name: known[f.name] if f.name in known else self.trunks[f.encoder](self.read(f, batch))
-                for f in self.features
-            }
-        return self._encode_in_step({f.name: self.read(f, batch) for f in self.features}, context)
+        """Each stream up to where a trunk ends; those in `known` are taken unread."""
+        if self.exchanges:
+            return self._encode_in_step(
+                {f.name: self.read(f, batch) for f in self.features}, context
+            )
+        return {
+            f.name: known[f.name] if f.name in known else self.trunk(f)(self.read(f, batch))
+            for f in self.features
+        }
 
     def _encode_in_step(self, inputs: Mapping[str, Tensor], context: Context) -> dict[str, Any]:
         """All encoders stage by stage, with the fusions' exchange between the stages."""
-        encoders: dict[str, AbstractEncoder] = {f.name: self.trunks[f.encoder].encoder for f in self.features}
-        states = {name: encoder.stem(inputs[name]) for name, encoder in encoders.items()}
-        kept: dict[str, list[Tensor]] = {name: [] for name in encoders}
+        encoders = {f.name: self.trunk(f).encoder for f in self.features}
+        states: dict[str, Any] = {n: encoder.stem(inputs[n]) for n, encoder in encoders.items()}
+        kept: dict[str, list[Any]] = {name: [] for name in encoders}
         for level in range(max(len(encoder.stages) for encoder in encoders.values())):
             for name, encoder in encoders.items():
                 if level < len(encoder.stages):
                     states[name] = encoder.stage(level, states[name])
-            for fusion in self.fusions:
+            for fusion in self.chain:
                 if "exchange" in fusion.places:
                     states = fusion.exchange(level, states, context)
             for name, encoder in encoders.items():
-                if level < len(encoder.stages):
+                if level < len(encoder.stages) - 1:
                     kept[name].append(encoder.emit(level, states[name]))
         features = {}
         for feature in self.features:
-            encoder, trunk = encoders[feature.name], self.trunks[feature.encoder]
+            name, encoder = feature.name, encoders[feature.name]
+            last = encoder.emit(len(encoder.stages) - 1, states[name])
             pyramid = encoder.output.layout == "pyramid"
-            last = encoder.emit(len(encoder.stages) - 1, states[feature.name])
-            features[feature.name] = trunk.refine(kept[feature.name] if pyramid else last)
+            features[name] = self.trunk(feature).refine([*kept[name], last] if pyramid else last)
         return features
 
     def fuse(self, encoded: Mapping[str, Any], context: Context) -> ModelOutput:
         """From encoded streams to logits."""
         features = {f.name: self.adapters[f.adapter](encoded[f.name]) for f in self.features}
-        losses: dict[str, Tensor] = {}
         if self.fusion is None:
-            outputs = features
-        else:
-            features = self._without_missing(features, context)
-            for fusion in self.fusions[:-1]:
-                features = fusion.refine(features, context)
-            joined = self.fusion.join(features, context)
-            outputs, losses = joined.features, joined.losses
-        by_output = {name: self.heads[name](vector) for name, vector in outputs.items()}
-        if self.fusion is None:
+            by_output = self._classify(features)
             (logits,) = by_output.values()
-        else:
-            logits = self.fusion.decide(by_output, context)
-        return ModelOutput(logits, by_output, losses)
+            return ModelOutput(logits, by_output, {})
+        features = self._without_missing(features, context)
+        for fusion in self.chain[:-1]:
+            features = fusion.refine(features, context)
+        joined = self.fusion.join(features, context)
+        by_output = self._classify(joined.features)
+        return ModelOutput(self.fusion.decide(by_output, context), by_output, joined.losses)
+
+    def _classify(self, outputs: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
+        """Logits per output and task."""
+        return {name: self.heads[name](vector) for name, vector in outputs.items()}
 
     def _without_missing(self, features: dict[str, Any], context: Context) -> dict[str, Any]:
-        """Features with zeros for the cases that don't have the modality, where that is the fusion's policy."""
-        if self.fusions[0].missing != "zero":
+        """Features as the first fusion's policy wants them for cases without the modality."""
+        policy = self.chain[0].missing
+        if policy == "refuse":
+            _refuse_missing(type(self.chain[0]).__name__, context)
+        if policy != "zero":
             return features
 
         def mask(x: Tensor, present: Tensor) -> Tensor:
-            return x * present.to(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))
+            return x.masked_fill(~present.reshape(-1, *(1,) * (x.ndim - 1)), 0)
 
         return {
-            name: [mask(level, context.present[name]) for level in x] if isinstance(x, list) else mask(x, context.present[name])
+            name: [mask(level, context.present[name]) for level in x]
+            if isinstance(x, list)
+            else mask(x, context.present[name])
             for name, x in features.items()
         }
 
@@ -173,3 +198,16 @@ class FusionModel(nn.Module):
         """The whole way from a batch to logits; `known` holds streams that were encoded before."""
         context = self.context(batch)
         return self.fuse(self.encode(batch, context, known or {}), context)
+
+
+def _refuse_missing(fusion: str, context: Context) -> None:
+    """A fusion that needs every modality of every case, and a batch that lacks one."""
+    lacking = {name: int((~p).sum()) for name, p in context.present.items() if not p.is_meta}
+    problems = [
+        f"{count} cases of a batch have no {name!r}. Leave them out, or use a fusion that takes "
+        "them (concat, late)."
+        for name, count in lacking.items()
+        if count
+    ]
+    if problems:
+        raise DataError(problems, f"the input of {fusion}, a fusion that needs every modality")

@@ -14,22 +14,25 @@ def example_batch(data: DataSpec, size: int, device: torch.device) -> Batch:
     """A batch of the right shapes, all zeros, every modality present."""
     return Batch(
         inputs={m.name: torch.zeros(size, *m.shape, device=device) for m in data.modalities},
-        present={m.name: torch.ones(size, dtype=torch.bool, device=device) for m in data.modalities},
+        present={
+            m.name: torch.ones(size, dtype=torch.bool, device=device) for m in data.modalities
+        },
         targets={t.name: torch.zeros(size, dtype=torch.long, device=device) for t in data.tasks},
         index=torch.arange(size, device=device),
     )
 
 
 def count_flops(combo: Combo, data: DataSpec) -> int | None:
-    """Floating-point operations of one case's prediction; None where the combo can't run on the meta device.
+    """Floating-point operations of one case's prediction.
 
-    A multiply and an add are two operations, as `torch.utils.flop_counter` counts them.
+    None where the combo can't run on the meta device. A multiply and an add are two operations, as
+    `torch.utils.flop_counter` counts them.
     """
     model = assemble_meta(combo, data).eval()
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(example_batch(data, 1, torch.device("meta")))
-    except NotImplementedError:
+    except (NotImplementedError, RuntimeError):
         return None
     return int(counter.get_total_flops())
 
@@ -47,11 +50,13 @@ def activation_bytes(combo: Combo, data: DataSpec) -> int | None:
         if isinstance(output, Tensor):
             total += output.numel() * output.element_size()
 
-    hooks = [m.register_forward_hook(add) for m in model.modules() if not any(True for _ in m.children())]
+    hooks = [
+        m.register_forward_hook(add) for m in model.modules() if not any(True for _ in m.children())
+    ]
     try:
         with torch.no_grad():
             model(example_batch(data, 1, torch.device("meta")))
-    except NotImplementedError:
+    except (NotImplementedError, RuntimeError):
         return None
     finally:
         for hook in hooks:

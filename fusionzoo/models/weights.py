@@ -1,61 +1,120 @@
-"""The one door for weights: safetensors, or `torch.load(weights_only=True)`; official key names are renamed."""
+"""The one door for weights: safetensors, or `torch.load(weights_only=True)`.
 
+Names are ours or those of a part's official release, which its `rename_official` translates.
+"""
+
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fusionzoo.errors import WeightsError
 
+#: Where checkpoints of other trainers keep the state dict.
+_NESTED = ("state_dict", "model_state", "model")
+
+
+def find_weights(path: str | Path) -> Path:
+    """The path, where there is a file.
+
+    Raises:
+        WeightsError: There is none.
+    """
+    found = Path(path).expanduser()
+    if not found.is_file():
+        raise WeightsError(
+            f"No weights file at {str(path)!r}. Give the path of a .safetensors, .pt or .pth file."
+        )
+    return found
+
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
     """Tensors of a file by name.
 
-    Nested checkpoints are opened (`state_dict`, `model_state`, `model`), and a leading `module.` is dropped.
+    Nested checkpoints are opened (`state_dict`, `model_state`, `model`), and a leading `module.` is
+    dropped.
 
     Raises:
         WeightsError: The file is missing, truncated, or holds anything but tensors.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"No weights file at {str(path)!r}. Give the path of a .safetensors, .pt or .pth file.")
+    found = find_weights(path)
+    state: Any
     try:
-        if path.suffix == ".safetensors":
+        if found.suffix.lower() == ".safetensors":
             from safetensors.torch import load_file
 
-            state = load_file(path)
+            state = load_file(found)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = torch.load(found, map_location="cpu", weights_only=True)
     except Exception as error:
-        first = (str(error).splitlines() or [""])[0]
         raise WeightsError(
-            f"{str(path)!r} can't be read as weights ({type(error).__name__}: {first}). It must be a safetensors file "
-            f"or a PyTorch checkpoint that holds tensors only; anything else in it is refused."
+            f"{str(path)!r} can't be read as weights ({type(error).__name__}). It must be a whole "
+            "safetensors file or a PyTorch checkpoint that holds tensors and plain values only; "
+            "code in it is never run."
         ) from error
-    for key in ("state_dict", "model_state", "model"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
+    if not isinstance(state, Mapping):
+        raise WeightsError(
+            f"{str(path)!r} holds a {type(state).__name__}, not tensors by name. "
+            "Save the model's state_dict()."
+        )
+    while nested := next((state[k] for k in _NESTED if isinstance(state.get(k), Mapping)), None):
+        state = nested
     tensors = {str(k).removeprefix("module."): v for k, v in state.items() if isinstance(v, Tensor)}
     if not tensors:
-        raise WeightsError(f"{str(path)!r} holds no tensors by name; found {', '.join(map(str, list(state)[:5]))}.")
+        keys = ", ".join(map(str, list(state)[:5])) or "nothing"
+        raise WeightsError(
+            f"{str(path)!r} holds no tensors by name; found {keys}. Save the model's state_dict()."
+        )
     return tensors
 
 
-def load_component(part: nn.Module, path: str | Path, *, what: str) -> None:
+def load_component(
+    part: nn.Module, path: str | Path, *, what: str, summary: nn.Module | None = None
+) -> None:
     """Fill one component from a file, in its own key names or those of its official release.
+
+    Args:
+        part: The component.
+        path: The file.
+        what: The component in words, for errors.
+        summary: The component's way to one vector, where it is used; filled too where the official
+            release has it.
 
     Raises:
         WeightsError: Keys are missing or left over, or shapes differ; the first few are named.
     """
     state = read_weights(path)
-    rename = getattr(part, "rename_official", None)
-    if rename is not None and not set(state) & set(part.state_dict()):
-        state = rename(state)
-    fill(part, state, what=what, path=path)
+    if set(state) & set(part.state_dict()) or not hasattr(part, "rename_official"):
+        fill(part, state, what=what, path=path)
+        return
+    fill(part, _renamed(part, state, what, path), what=what, path=path)
+    if summary is not None and hasattr(summary, "rename_official"):
+        own = _renamed(summary, state, what, path)
+        if own:
+            fill(summary, own, what=f"the summary of {what}", path=path)
+
+
+def _renamed(part: Any, state: dict[str, Tensor], what: str, path: str | Path) -> dict[str, Tensor]:
+    try:
+        renamed: dict[str, Tensor] = part.rename_official(state)
+    except WeightsError as error:
+        raise WeightsError(f"{str(path)!r} doesn't fit {what}: {error}") from error
+    except (KeyError, IndexError, RuntimeError) as error:
+        raise WeightsError(
+            f"{str(path)!r} doesn't fit {what}: it has neither our names nor all of the official "
+            f"release's ({type(error).__name__}: {error}). It begins with {next(iter(state))!r}."
+        ) from error
+    return renamed
 
 
 def fill(part: nn.Module, state: dict[str, Tensor], *, what: str, path: str | Path) -> None:
-    """`load_state_dict`, strict, with one sentence per problem."""
+    """`load_state_dict`, strict, with one sentence per problem.
+
+    Raises:
+        WeightsError: Keys are missing or left over, or shapes differ.
+    """
     own = part.state_dict()
     missing = sorted(set(own) - set(state))
     extra = sorted(set(state) - set(own))
@@ -66,13 +125,18 @@ def fill(part: nn.Module, state: dict[str, Tensor], *, what: str, path: str | Pa
     ]
     problems = []
     if missing:
-        problems.append(f"{len(missing)} tensors are missing ({', '.join(missing[:3])}{', ...' * (len(missing) > 3)})")
+        problems.append(f"{len(missing)} tensors are missing ({_first(missing)})")
     if extra:
-        problems.append(f"{len(extra)} have no place ({', '.join(extra[:3])}{', ...' * (len(extra) > 3)})")
+        problems.append(f"{len(extra)} have no place ({_first(extra)})")
     if shapes:
         problems.append("; ".join(shapes[:3]))
     if problems:
         raise WeightsError(
-            f"{str(path)!r} doesn't fit {what}: {'; '.join(problems)}. Use the options that the weights were made with."
+            f"{str(path)!r} doesn't fit {what}: {'; '.join(problems)}. "
+            "Use the options that the weights were made with."
         )
     part.load_state_dict(state)
+
+
+def _first(names: list[str]) -> str:
+    return ", ".join(names[:3]) + ", ..." * (len(names) > 3)
