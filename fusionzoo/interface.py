@@ -80,10 +80,18 @@ class Context:
 
 @dataclass(frozen=True)
 class FusionOutput:
-    """What a fusion's `join` gives: features per named output, and auxiliary losses by name."""
+    """What a fusion's `join` gives.
+
+    Args:
+        features: A vector per named output; each gets a head.
+        losses: Auxiliary losses by name.
+        logits: Per further output and task, logits that the fusion has without a head; `decide`
+            sees them with the others.
+    """
 
     features: dict[str, Tensor]
     losses: dict[str, Float[Tensor, ""]] = field(default_factory=dict)
+    logits: dict[str, dict[str, Tensor]] = field(default_factory=dict)
 
 
 class AbstractEncoder(nn.Module):
@@ -235,6 +243,17 @@ class AbstractFusion(nn.Module):
         self, logits: Mapping[str, Mapping[str, Tensor]], targets: Mapping[str, Tensor]
     ) -> None:
         """Fit `decide` on validation data after training; does nothing by default."""
+
+    def fit_features(
+        self,
+        features: Mapping[str, Tensor],
+        present: Mapping[str, Bool[Tensor, " cases"]],
+        targets: Mapping[str, Int[Tensor, " cases"]],
+    ) -> None:
+        """Fit what gradients don't on the training cases, as `join` reads them, after training.
+
+        Each case counts once, without augmentation; called before `fit`. Does nothing by default.
+        """
 
 
 class AbstractHead(nn.Module):

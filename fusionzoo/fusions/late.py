@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fusionzoo.interface import AbstractFusion, Context, FusionOutput, component
+from fusionzoo.ops.averaging import log_probs, logits_of_mean_probs
 from fusionzoo.spec import FeatureSpec, Need
 
 _ROUNDS = 1000
@@ -85,7 +86,7 @@ class Late(AbstractFusion):
             final[task] = (
                 _mean_logits(each, weights)
                 if self.average == "logits"
-                else _logits_of_mean(each, weights)
+                else logits_of_mean_probs(each, weights)
             )
         return final
 
@@ -114,22 +115,6 @@ class Late(AbstractFusion):
         return kept / kept.sum(dim=0)
 
 
-def _log_probs(
-    logits: Float[Tensor, "modalities batch logits"],
-) -> Float[Tensor, "modalities batch classes"]:
-    """Log-probabilities of all classes; a single logit stands for the second of two."""
-    if logits.shape[-1] > 1:
-        return F.log_softmax(logits, dim=-1)
-    return torch.cat([F.logsigmoid(-logits), F.logsigmoid(logits)], dim=-1)
-
-
-def _logits_of_mean(
-    logits: Float[Tensor, "modalities batch logits"], weights: Float[Tensor, "modalities batch"]
-) -> Float[Tensor, "batch logits"]:
-    log_mean = torch.logsumexp(_log_probs(logits) + weights.log()[..., None], dim=0)
-    return log_mean if logits.shape[-1] > 1 else log_mean[:, 1:] - log_mean[:, :1]
-
-
 def _mean_logits(
     logits: Float[Tensor, "modalities batch logits"], weights: Float[Tensor, "modalities batch"]
 ) -> Float[Tensor, "batch logits"]:
@@ -141,8 +126,8 @@ def _likelihoods(
     logits: Float[Tensor, "modalities cases logits"], codes: Int[Tensor, " cases"]
 ) -> Float[Tensor, "modalities cases"]:
     """The probability that each modality gives to each case's class."""
-    log_probs = _log_probs(logits.double())
-    return log_probs.gather(-1, codes.expand(len(logits), -1)[..., None])[..., 0].exp()
+    log_p = log_probs(logits.double())
+    return log_p.gather(-1, codes.expand(len(logits), -1)[..., None])[..., 0].exp()
 
 
 def _best_mixture(

@@ -169,7 +169,7 @@ class FusionModel(nn.Module):
         for fusion in self.chain[:-1]:
             features = fusion.refine(features, context)
         joined = self.fusion.join(features, context)
-        by_output = self._classify(joined.features)
+        by_output = self._classify(joined.features) | joined.logits
         return ModelOutput(self.fusion.decide(by_output, context), by_output, joined.losses)
 
     def _classify(self, outputs: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:

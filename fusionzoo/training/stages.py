@@ -176,9 +176,26 @@ class Trainer:
         train = self.loader(self.split.train, wanted, train=True)
         val = self.loader(self.split.val, wanted)
         trained.history[name] = trainer.run(train, val)
+        if model.fusion is not None and type(model.fusion).fit_features is not AbstractFusion.fit_features:
+            self._fit_features(model, self.loader(self.split.train, wanted), known)
         if model.fusion is not None and type(model.fusion).fit is not AbstractFusion.fit:
             self._fit_decision(model, val, known)
         model.eval()
+
+    @torch.no_grad()
+    def _fit_features(self, model: FusionModel, train: CaseLoader, known: Known | None) -> None:
+        """Fit what gradients don't, on each training case once, without augmentation."""
+        model.eval()
+        features, present, targets = [], [], []
+        for batch in train:
+            batch = batch.to(self.fabric.device)
+            context = model.context(batch)
+            encoded = model.encode(batch, context, known(batch.index, -1) if known else {})
+            adapted = {f.name: model.adapters[f.adapter](encoded[f.name]) for f in model.features}
+            features.append({name: x.float().cpu() for name, x in adapted.items()})
+            present.append({name: there.cpu() for name, there in context.present.items()})
+            targets.append({task: codes.cpu() for task, codes in batch.targets.items()})
+        model.fusion.fit_features(*(_joined(parts) for parts in (features, present, targets)))
 
     @torch.no_grad()
     def _fit_decision(self, model: FusionModel, val: CaseLoader, known: Known | None) -> None:
@@ -239,6 +256,11 @@ class Trainer:
                 augmented.set_epoch(view)
                 cache.add_view(encode_all(trunk, model, feature, augmented, self.fabric.device))
         return (lambda index, epoch: {name: cache(index, epoch) for name, cache in caches.items()}), set(caches)
+
+
+def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
+    """Tensors of all batches, one after the other."""
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def _shared_state(model: FusionModel, solo: FusionModel, feature: Feature) -> dict[str, Any]:
