@@ -1,0 +1,285 @@
+"""What one DICOM file says of itself, read without its pixels, and what makes it unusable.
+
+Source: DICOM PS3.3 (image plane, image pixel and modality LUT modules), PS3.5 and PS3.10.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from fusionzoo.data.unreadable import UnreadableImage
+from fusionzoo.errors import MissingExtra
+
+IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
+EXPLICIT_BIG, DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
+#: Transfer syntaxes whose pixels lie in the file as they are.
+PLAIN = (IMPLICIT, EXPLICIT, EXPLICIT_BIG)
+_PIXEL_DATA = 0x7FE00010
+_TAGS = {
+    "sop_class": 0x00080016,
+    "sop_uid": 0x00080018,
+    "image_type": 0x00080008,
+    "modality": 0x00080060,
+    "manufacturer": 0x00080070,
+    "description": 0x0008103E,
+    "patient_id": 0x00100020,
+    "study_uid": 0x0020000D,
+    "series_uid": 0x0020000E,
+    "instance_number": 0x00200013,
+    "position": 0x00200032,
+    "orientation": 0x00200037,
+    "frame_uid": 0x00200052,
+    "samples": 0x00280002,
+    "photometric": 0x00280004,
+    "frames": 0x00280008,
+    "rows": 0x00280010,
+    "columns": 0x00280011,
+    "pixel_spacing": 0x00280030,
+    "bits_allocated": 0x00280100,
+    "bits_stored": 0x00280101,
+    "high_bit": 0x00280102,
+    "signed": 0x00280103,
+    "intercept": 0x00281052,
+    "slope": 0x00281053,
+    "rescale_type": 0x00281054,
+}
+
+
+class UnusableDicom(UnreadableImage):
+    """A DICOM file or series that can't be part of a volume.
+
+    Args:
+        path: The file, or the folder of the series.
+        kind: The reason in a word or two, the same for all files of that reason.
+        text: What was found, without a full stop.
+        remedy: What to do, in whole sentences.
+        code: `E06`, or `E05` for what is damaged.
+    """
+
+    def __init__(self, path: Path, kind: str, text: str, remedy: str, code: str = "E06"):
+        self.kind = kind
+        super().__init__(path, code, text, remedy)
+
+    def __reduce__(self) -> tuple[type, tuple[Path, str, str, str, str]]:
+        return type(self), (self.path, self.kind, self.text, self.remedy, self.code)
+
+
+@dataclass(frozen=True, slots=True)
+class SliceHeader:
+    """The facts of one file that decide whether and where its pixels are a slice.
+
+    A tag that is absent or can't be read is empty, 0 or None.
+
+    Args:
+        path: The file.
+        pixels_at: Byte where uncompressed pixels begin; None where pydicom has to decode them.
+        file_bytes: Size of the file.
+        transfer_syntax: UID of how pixels are encoded.
+        patient_id: Whose image it is; also `study_uid`, `series_uid`, `sop_uid` and `frame_uid`
+            (frame of reference), which say what it belongs to.
+        sop_class: Kind of object; also `modality`, `image_type`, `manufacturer`, `description` (of
+            the series), `instance_number`.
+        rows: Height in pixels, with `columns`, `samples` per pixel, `frames` and `photometric`.
+        bits_allocated: Bits a value takes in the file, of which `bits_stored` up to `high_bit`
+            count; `signed` values are two's complement.
+        slope: HU = slope * stored + intercept, with `intercept` and the unit `rescale_type`.
+        position: Centre of the first pixel in mm, to the left, the back and the head.
+        orientation: Directions of a row and of a column, six cosines.
+        pixel_spacing: Distance of rows and of columns in mm.
+    """
+
+    path: Path
+    file_bytes: int
+    pixels_at: int | None
+    transfer_syntax: str
+    sop_class: str
+    sop_uid: str
+    image_type: tuple[str, ...]
+    modality: str
+    manufacturer: str
+    description: str
+    patient_id: str
+    study_uid: str
+    series_uid: str
+    instance_number: int | None
+    position: tuple[float, ...] | None
+    orientation: tuple[float, ...] | None
+    frame_uid: str
+    samples: int
+    photometric: str
+    frames: int
+    rows: int
+    columns: int
+    pixel_spacing: tuple[float, ...] | None
+    bits_allocated: int
+    bits_stored: int
+    high_bit: int
+    signed: bool
+    intercept: float | None
+    slope: float | None
+    rescale_type: str
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the stored values."""
+        return np.dtype(f"{'i' if self.signed else 'u'}{max(1, self.bits_allocated // 8)}")
+
+    @property
+    def pixel_bytes(self) -> int:
+        """Bytes that uncompressed pixels take."""
+        return self.rows * self.columns * max(1, self.bits_allocated // 8)
+
+
+def read_slice_header(path: Path) -> SliceHeader:
+    """The header of one file; of a damaged one, an error that says so.
+
+    Raises:
+        UnusableDicom: The file is no DICOM file, or its header is damaged.
+        MissingExtra: pydicom is not installed.
+    """
+    with path.open("rb") as file:
+        start = file.read(132)
+        if start[128:] != b"DICM":
+            text = "it has no DICOM preamble" if start else "the file is empty"
+            remedy = "Export it as a DICOM file (PS3.10), or move it elsewhere if it is no image."
+            raise UnusableDicom(path, "no DICOM file", text, remedy)
+        file.seek(0)
+        pydicom = import_pydicom(path)
+        try:
+            with quiet_pydicom():
+                found = pydicom.dcmread(
+                    file, stop_before_pixels=True, specific_tags=list(_TAGS.values())
+                )
+            return _header(path, file, found)
+        except Exception as error:
+            reason = " ".join(str(error).replace(str(path), path.name).split())[:160]
+            text = f"the header can't be read ({type(error).__name__}: {reason})"
+            remedy = "The file is damaged: download or export it again."
+            raise UnusableDicom(path, "damaged", text, remedy, "E05") from error
+
+
+def import_pydicom(path: Path) -> Any:
+    """pydicom, which is imported for the first DICOM file only."""
+    try:
+        import pydicom
+    except ImportError:
+        raise MissingExtra(
+            f"Reading {path.name} needs pydicom, which is not installed. "
+            "Install it: pip install 'fusionzoo[dicom]'."
+        ) from None
+    return pydicom
+
+
+@contextmanager
+def quiet_pydicom() -> Iterator[None]:
+    """Without pydicom's remarks on odd values: what matters of them is checked here."""
+    import warnings
+
+    logger = logging.getLogger("pydicom")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.disabled = before
+
+
+def _header(path: Path, file: BinaryIO, found: Any) -> SliceHeader:
+    syntax = str(getattr(found.file_meta, "TransferSyntaxUID", ""))
+    order = "big" if syntax == EXPLICIT_BIG else "little"
+    raw = {name: found.get_item(tag) for name, tag in _TAGS.items()}
+    texts = {name: _text(element) for name, element in raw.items()}
+    here = file.tell()
+    file_bytes = file.seek(0, 2)
+    file.seek(here)
+    number = {
+        name: int.from_bytes(raw[name].value, order) if raw[name] and raw[name].value else 0
+        for name in (
+            *("samples", "rows", "columns"),
+            *("bits_allocated", "bits_stored", "high_bit", "signed"),
+        )
+    }
+    instance = _numbers(texts["instance_number"], 1)
+    frames = _numbers(texts["frames"], 1)
+    slope, intercept = _numbers(texts["slope"], 1), _numbers(texts["intercept"], 1)
+    return SliceHeader(
+        path=path,
+        file_bytes=file_bytes,
+        pixels_at=_pixels_at(file, syntax) if syntax in PLAIN else None,
+        transfer_syntax=syntax,
+        sop_class=texts["sop_class"] or str(getattr(found.file_meta, "MediaStorageSOPClassUID", "")),
+        sop_uid=texts["sop_uid"],
+        image_type=tuple(word.strip() for word in texts["image_type"].split("\\")),
+        modality=texts["modality"],
+        manufacturer=texts["manufacturer"],
+        description=texts["description"],
+        patient_id=texts["patient_id"],
+        study_uid=texts["study_uid"],
+        series_uid=texts["series_uid"],
+        instance_number=int(instance[0]) if instance else None,
+        position=_numbers(texts["position"], 3),
+        orientation=_numbers(texts["orientation"], 6),
+        frame_uid=texts["frame_uid"],
+        samples=number["samples"],
+        photometric=texts["photometric"],
+        frames=int(frames[0]) if frames else 1,
+        rows=number["rows"],
+        columns=number["columns"],
+        pixel_spacing=_numbers(texts["pixel_spacing"], 2),
+        bits_allocated=number["bits_allocated"],
+        bits_stored=number["bits_stored"] or number["bits_allocated"],
+        high_bit=number["high_bit"],
+        signed=number["signed"] == 1,
+        intercept=intercept[0] if intercept else None,
+        slope=slope[0] if slope else None,
+        rescale_type=texts["rescale_type"],
+    )
+
+
+def _text(element: Any) -> str:
+    """The text of an element as it was read, without the padding of its ends."""
+    value = None if element is None else element.value
+    if value is None:
+        return ""
+    if isinstance(value, bytes):
+        return value.decode("latin-1").strip(" \0")
+    return "\\".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _numbers(text: str, count: int) -> tuple[float, ...] | None:
+    """So many finite numbers, or None."""
+    try:
+        numbers = tuple(float(word) for word in text.split("\\"))
+    except ValueError:
+        return None
+    return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
+
+
+def _pixels_at(file: BinaryIO, syntax: str) -> int | None:
+    """Where the values of the pixel data element begin, which the reader has stopped at."""
+    head = file.read(12)
+    big = syntax == EXPLICIT_BIG
+    if len(head) < 12:
+        return None
+    group, element = struct.unpack(">HH" if big else "<HH", head[:4])
+    if (group << 16) + element != _PIXEL_DATA:
+        return None
+    if syntax == IMPLICIT:
+        (length,) = struct.unpack("<I", head[4:8])
+        begin = file.tell() - 4
+    else:
+        if head[4:6] not in (b"OW", b"OB"):
+            return None
+        (length,) = struct.unpack(">I" if big else "<I", head[8:12])
+        begin = file.tell()
+    return None if length == 0xFFFFFFFF else begin
