@@ -93,9 +93,7 @@ def stack(headers: Sequence[SliceHeader], *, min_slices: int = 2) -> Stack:
     assert first.pixel_spacing is not None
     positions = np.array([header.position for header in headers])
     places = positions @ normal_of(first.orientation)
-    order = sorted(
-        range(len(headers)), key=lambda k: (places[k], headers[k].instance_number or 0)
-    )
+    order = sorted(range(len(headers)), key=lambda k: (places[k], headers[k].instance_number or 0))
     positions, places = positions[order], places[order]
     depth_mm = _step(places, refuse)
     _refuse_tilt(positions, places, first, refuse)
@@ -162,7 +160,8 @@ def _step(places: np.ndarray, refuse: Refuse) -> float:
     if len(same):
         where = ", ".join(f"{places[k]:.2f}" for k in same[:3])
         more = ", ..." if len(same) > 3 else ""
-        text = f"{len(same)} of {len(places)} slices share a place with another, at {where} mm{more}"
+        share = f"{len(same)} of {len(places)} slices share a place with another"
+        text = f"{share}, at {where} mm{more}"
         remedy = "The series holds two acquisitions or copies: separate them."
         refuse("duplicate slices", text, remedy)
     wide = steps.max() >= GAP * step

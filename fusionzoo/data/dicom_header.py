@@ -5,11 +5,12 @@ Source: DICOM PS3.3 (image plane, image pixel and modality LUT modules), PS3.5 a
 
 from __future__ import annotations
 
+import io
 import logging
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -45,12 +46,17 @@ _TAGS = {
     "pixel_spacing": 0x00280030,
     "bits_allocated": 0x00280100,
     "bits_stored": 0x00280101,
-    "high_bit": 0x00280102,
     "signed": 0x00280103,
     "intercept": 0x00281052,
     "slope": 0x00281053,
     "rescale_type": 0x00281054,
 }
+_NUMBERS = list(_TAGS.values())
+#: Those that are binary numbers; the others are texts.
+_BINARY = ("samples", "rows", "columns", "bits_allocated", "bits_stored", "signed")
+_SYNTAX = 0x00020010
+#: Bytes in which nearly all headers end.
+_HEAD = 2**15
 
 
 class UnusableDicom(UnreadableImage):
@@ -88,8 +94,8 @@ class SliceHeader:
         sop_class: Kind of object; also `modality`, `image_type`, `manufacturer`, `description` (of
             the series), `instance_number`.
         rows: Height in pixels, with `columns`, `samples` per pixel, `frames` and `photometric`.
-        bits_allocated: Bits a value takes in the file, of which `bits_stored` up to `high_bit`
-            count; `signed` values are two's complement.
+        bits_allocated: Bits a value takes in the file, of which the lowest `bits_stored` count;
+            `signed` values are two's complement.
         slope: HU = slope * stored + intercept, with `intercept` and the unit `rescale_type`.
         position: Centre of the first pixel in mm, to the left, the back and the head.
         orientation: Directions of a row and of a column, six cosines.
@@ -121,7 +127,6 @@ class SliceHeader:
     pixel_spacing: tuple[float, ...] | None
     bits_allocated: int
     bits_stored: int
-    high_bit: int
     signed: bool
     intercept: float | None
     slope: float | None
@@ -145,20 +150,16 @@ def read_slice_header(path: Path) -> SliceHeader:
         UnusableDicom: The file is no DICOM file, or its header is damaged.
         MissingExtra: pydicom is not installed.
     """
-    with path.open("rb") as file:
-        start = file.read(132)
-        if start[128:] != b"DICM":
+    with path.open("rb", buffering=0) as file:
+        start = file.read(_HEAD)
+        if start[128:132] != b"DICM":
             text = "it has no DICOM preamble" if start else "the file is empty"
             remedy = "Export it as a DICOM file (PS3.10), or move it elsewhere if it is no image."
             raise UnusableDicom(path, "no DICOM file", text, remedy)
-        file.seek(0)
         pydicom = import_pydicom(path)
+        file_bytes = file.seek(0, 2)
         try:
-            with quiet_pydicom():
-                found = pydicom.dcmread(
-                    file, stop_before_pixels=True, specific_tags=list(_TAGS.values())
-                )
-            return _header(path, file, found)
+            return _quick(path, start, file_bytes) or _thorough(path, file, file_bytes, pydicom)
         except Exception as error:
             reason = " ".join(str(error).replace(str(path), path.name).split())[:160]
             text = f"the header can't be read ({type(error).__name__}: {reason})"
@@ -194,30 +195,75 @@ def quiet_pydicom() -> Iterator[None]:
         logger.disabled = before
 
 
-def _header(path: Path, file: BinaryIO, found: Any) -> SliceHeader:
-    syntax = str(getattr(found.file_meta, "TransferSyntaxUID", ""))
-    order = "big" if syntax == EXPLICIT_BIG else "little"
-    raw = {name: found.get_item(tag) for name, tag in _TAGS.items()}
-    texts = {name: _text(element) for name, element in raw.items()}
-    here = file.tell()
-    file_bytes = file.seek(0, 2)
-    file.seek(here)
-    number = {
-        name: int.from_bytes(raw[name].value, order) if raw[name] and raw[name].value else 0
-        for name in (
-            *("samples", "rows", "columns"),
-            *("bits_allocated", "bits_stored", "high_bit", "signed"),
+def _quick(path: Path, start: bytes, file_bytes: int) -> SliceHeader | None:
+    """The header of the two usual transfer syntaxes, from the first bytes of the file.
+
+    pydicom's own generator reads the elements, and nothing is made of those that aren't needed.
+    None where anything is unusual: `_thorough` then decides.
+    """
+    from pydicom.filereader import data_element_generator
+
+    file = io.BytesIO(start)
+    file.seek(132)
+    meta = {
+        int(element.tag): element
+        for element in data_element_generator(
+            file, False, True, stop_when=lambda tag, vr, length: int(tag) >> 16 != 2
         )
     }
+    syntax = _text(meta.get(_SYNTAX))
+    if syntax not in (IMPLICIT, EXPLICIT):
+        return None
+    elements = {
+        int(element.tag): element
+        for element in data_element_generator(
+            file,
+            syntax == IMPLICIT,
+            True,
+            stop_when=lambda tag, vr, length: int(tag) >= _PIXEL_DATA,
+            specific_tags=_NUMBERS,
+        )
+    }
+    at = _pixels_at(file, syntax)
+    if at is None or any(_TAGS[name] not in elements for name in ("sop_class", "rows", "samples")):
+        return None
+    return _header(path, syntax, elements, at, file_bytes)
+
+
+def _thorough(path: Path, file: BinaryIO, file_bytes: int, pydicom: Any) -> SliceHeader:
+    """The header of any file that pydicom reads."""
+    with quiet_pydicom():
+        file.seek(0)
+        with io.BufferedReader(file) as buffered:  # type: ignore[type-var]
+            found = pydicom.dcmread(buffered, stop_before_pixels=True, specific_tags=_NUMBERS)
+            meta = found.file_meta
+            syntax = str(getattr(meta, "TransferSyntaxUID", ""))
+            at = _pixels_at(buffered, syntax) if syntax in PLAIN else None
+        elements = {tag: found.get_item(tag) for tag in _NUMBERS if tag in found}
+        header = _header(path, syntax, elements, at, file_bytes)
+        if not header.sop_class:
+            stated = str(getattr(meta, "MediaStorageSOPClassUID", ""))
+            header = replace(header, sop_class=stated)
+    return header
+
+
+def _header(
+    path: Path, syntax: str, elements: Mapping[int, Any], pixels_at: int | None, file_bytes: int
+) -> SliceHeader:
+    """The facts as numbers and texts; `elements` are as the file has them."""
+    raw = {name: elements.get(tag) for name, tag in _TAGS.items()}
+    texts = {name: "" if name in _BINARY else _text(element) for name, element in raw.items()}
+    order: Any = "big" if syntax == EXPLICIT_BIG else "little"
+    number = {name: _whole(raw[name], order) for name in _BINARY}
     instance = _numbers(texts["instance_number"], 1)
     frames = _numbers(texts["frames"], 1)
     slope, intercept = _numbers(texts["slope"], 1), _numbers(texts["intercept"], 1)
     return SliceHeader(
         path=path,
         file_bytes=file_bytes,
-        pixels_at=_pixels_at(file, syntax) if syntax in PLAIN else None,
+        pixels_at=pixels_at,
         transfer_syntax=syntax,
-        sop_class=texts["sop_class"] or str(getattr(found.file_meta, "MediaStorageSOPClassUID", "")),
+        sop_class=texts["sop_class"],
         sop_uid=texts["sop_uid"],
         image_type=tuple(word.strip() for word in texts["image_type"].split("\\")),
         modality=texts["modality"],
@@ -238,12 +284,17 @@ def _header(path: Path, file: BinaryIO, found: Any) -> SliceHeader:
         pixel_spacing=_numbers(texts["pixel_spacing"], 2),
         bits_allocated=number["bits_allocated"],
         bits_stored=number["bits_stored"] or number["bits_allocated"],
-        high_bit=number["high_bit"],
         signed=number["signed"] == 1,
         intercept=intercept[0] if intercept else None,
         slope=slope[0] if slope else None,
         rescale_type=texts["rescale_type"],
     )
+
+
+def _whole(element: Any, order: Any) -> int:
+    """A whole number that the file has in binary."""
+    value = None if element is None else element.value
+    return int.from_bytes(value, order) if isinstance(value, bytes) else int(value or 0)
 
 
 def _text(element: Any) -> str:

@@ -40,7 +40,7 @@ def stored_values(stack: Stack, chosen: Sequence[int] | None = None) -> np.ndarr
 
 
 def hounsfield(stack: Stack, chosen: Sequence[int] | None = None) -> np.ndarray:
-    """slope * stored + intercept of each slice, float32 `(depth, height, width)`.
+    """HU = slope * stored + intercept of each slice, float32 `(depth, height, width)`.
 
     The result equals the same formula in float64, rounded once. Where a file gives no slope, which
     only images other than CT may do, its values are kept.
@@ -69,7 +69,8 @@ def rescale(stored: np.ndarray, slope: float, intercept: float, out: np.ndarray)
     """Write slope * stored + intercept into a float32 array, rounded once."""
     exact = stored.dtype.itemsize <= 2 and intercept == round(intercept) and abs(intercept) < 2**23
     if slope == 1 and exact:
-        np.add(stored, np.float32(intercept), out=out, dtype=np.float32, casting="unsafe")
+        out[...] = stored
+        out += np.float32(intercept)
     else:
         out[...] = stored.astype(np.float64) * slope + intercept
 
@@ -101,7 +102,7 @@ def _read_plain(header: SliceHeader, buffer: np.ndarray) -> None:
     assert header.pixels_at is not None
     with header.path.open("rb", buffering=0) as file:
         file.seek(header.pixels_at)
-        there = file.readinto(memoryview(buffer).cast("B"))
+        there = file.readinto(buffer.data.cast("B"))
     if there != buffer.nbytes:
         text = f"{there} of {buffer.nbytes} bytes of pixels are there"
         remedy = "Download or export it again."

@@ -163,7 +163,7 @@ def missing_decoder(uid: str) -> str | None:
     """What to install so that a transfer syntax can be read; None where it can be already."""
     if uid in PLAIN or uid == DEFLATED:
         return None
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     try:
         decoder: Any = get_decoder(uid)
@@ -177,10 +177,7 @@ def missing_decoder(uid: str) -> str | None:
 def advice(uid: str) -> str:
     """Which package reads a compressed transfer syntax."""
     jpeg2000 = uid.startswith(("1.2.840.10008.1.2.4.9", "1.2.840.10008.1.2.4.20"))
-    if jpeg2000:
-        package = "pylibjpeg-openjpeg (with pylibjpeg)"
-    else:
-        package = "python-gdcm"
+    package = "pylibjpeg-openjpeg" if jpeg2000 else "python-gdcm"
     return f"Install {package}: pip install 'fusionzoo[dicom]'."
 
 
