@@ -11,28 +11,31 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from lightning_fabric import Fabric
 from safetensors.torch import load_file, save
 
 from fusionzoo.data.dataset import AbstractDataset
 from fusionzoo.data.loader import CaseLoader
-from fusionzoo.data.open import dataset_text, open_dataset
+from fusionzoo.data.new_cases import open_new_cases, roles_text
+from fusionzoo.data.open import dataset_text, is_path, open_dataset
 from fusionzoo.data.splits import Split, make_split
 from fusionzoo.data.tabular import TableEncoder, fit_encoders
-from fusionzoo.errors import BadOption, DataError, RunError
-from fusionzoo.evaluation.predict import prediction_blocks
+from fusionzoo.errors import BadOption, DataError, LayoutMismatch, RunError
+from fusionzoo.evaluation.predict import predict, prediction_blocks
 from fusionzoo.evaluation.predictions import Predictions
-from fusionzoo.evaluation.report import evaluate as evaluate_predictions
+from fusionzoo.evaluation.report import evaluate
 from fusionzoo.grammar import Binding, Call, Chain, Combo, parse
-from fusionzoo.models.assemble import Plan, assemble, plan, suggest
+from fusionzoo.models.assemble import assemble, plan, suggest
 from fusionzoo.models.model import FusionModel
+from fusionzoo.models.plan import Plan
 from fusionzoo.models.profile import count_flops
 from fusionzoo.models.weights import fill
 from fusionzoo.records.environment import collect_environment
 from fusionzoo.records.record import SCHEMA, Cost, DataFacts, RunRecord, SplitFacts, TrainingFacts, utc_now
 from fusionzoo.records.store import CONFIG, PREDICTIONS, RECORD, WEIGHTS, RunStore, make_run_id
-from fusionzoo.schema import to_json
+from fusionzoo.schema import from_json, to_json
 from fusionzoo.spec import DataSpec
 from fusionzoo.storage import write_atomic
 from fusionzoo.training.config import TrainConfig
@@ -41,6 +44,8 @@ from fusionzoo.training.stages import Trained, Trainer
 
 #: Version of how runs are trained and scored; boards don't mix protocols.
 PROTOCOL = "1"
+#: The roles of the data set's columns, under which new cases are read.
+ROLES = "dataset.yaml"
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "64-true")
 
 
@@ -120,7 +125,7 @@ def plan_run(
     *,
     dataset: str | AbstractDataset = "lidc",
     fold: int | None = None,
-    num_folds: int = 5,
+    num_folds: int | None = None,
     seed: int = 0,
     precision: str = "32-true",
     training: Mapping[str, Any] | None = None,
@@ -136,9 +141,10 @@ def plan_run(
     combo = suggest(parse(spec) if isinstance(spec, str) else spec, opened.spec)
     config = TrainConfig.from_settings(opened.spec.training, training or {})
     resolved = plan(combo, opened.spec)
-    split = make_split(opened, fold=fold, num_folds=num_folds, seed=seed if fold is None else 0)
+    folds = num_folds or opened.num_folds
+    split = make_split(opened, fold=fold, num_folds=folds, seed=opened.fold_seed)
     _check_present(combo, opened)
-    return RunPlan(combo, opened, dataset_text(dataset), split, fold, num_folds, seed, config, precision, resolved)
+    return RunPlan(combo, opened, dataset_text(dataset), split, fold, folds, seed, config, precision, resolved)
 
 
 def _check_present(combo: Combo, dataset: AbstractDataset) -> None:
@@ -163,7 +169,7 @@ def run(
     *,
     dataset: str | AbstractDataset = "lidc",
     fold: int | None = None,
-    num_folds: int = 5,
+    num_folds: int | None = None,
     seed: int = 0,
     device: str = "auto",
     precision: str = "32-true",
@@ -181,9 +187,8 @@ def run(
         spec: A spec string: `ct=penet3d, table=kan -> msca -> linear`.
         dataset: A data set's name (with options), the path of a manifest, or an open data set.
         fold: Fold to test on, from 0; None for the data set's one split.
-        num_folds: Number of folds, where the data come without.
-        seed: Seed of weights, order, augmentation and dropout; and of the split where `fold` is None and the data
-            set draws one. Folds are the same for every seed.
+        num_folds: Number of folds, where the data come without; None for what the data set says.
+        seed: Seed of weights, order, augmentation and dropout; splits and folds are the same for every seed.
         device: `auto`, `cpu`, `cuda`, `mps`.
         precision: `32-true`, `16-mixed`, `bf16-mixed` or `64-true`.
         out: Folder of all runs; the run gets one of its own in it.
@@ -225,6 +230,7 @@ def execute(
     started, clock = utc_now(), time.perf_counter()
     encoders = fit_encoders(planned.dataset, planned.split.train)
     store.write_config(run_id, _config(planned, encoders))
+    write_atomic(folder / ROLES, roles_text(planned.dataset))
     trainer = Trainer(
         planned.combo,
         planned.dataset,
@@ -260,7 +266,7 @@ def _fabric(device: str, precision: str, observer: Observer) -> Fabric:
 def _clear(folder: Path) -> None:
     """Delete the files that a run leaves; the folder may hold others."""
     if folder.is_dir():
-        for name in (RECORD, PREDICTIONS, CONFIG, WEIGHTS):
+        for name in (RECORD, PREDICTIONS, CONFIG, WEIGHTS, ROLES):
             (folder / name).unlink(missing_ok=True)
         for pattern in ("*.ckpt", "*.png"):
             for path in folder.glob(pattern):
@@ -303,7 +309,7 @@ def _finish(
     )
     predictions = Predictions.collect(blocks, dataset.spec.tasks)
     digest = store.write_predictions(run_id, predictions)
-    evaluation = evaluate_predictions(predictions, seed=planned.seed, reference=trained.main)
+    evaluation = evaluate(predictions, seed=planned.seed, reference=trained.main)
     model = trained.models[trained.main]
     folder = store.folder(run_id)
     state = {key: value.contiguous().cpu() for key, value in model.state_dict().items()}
@@ -318,7 +324,7 @@ def _finish(
         spec_hash=planned.plan.hash,
         options=to_json(planned.plan.options),
         conversions=planned.plan.conversions,
-        data=DataFacts(dataset.spec.name, to_json(getattr(dataset, "options", {})), dataset.digest),
+        data=DataFacts(dataset.spec.name, to_json(dataset.options), dataset.digest),
         split=SplitFacts(
             split.scheme,
             planned.fold,
@@ -403,6 +409,20 @@ class FinishedRun:
     config: Mapping[str, Any]
 
     @property
+    def main(self) -> str:
+        """Name of the combo's own output."""
+        return self.record.evaluation.comparisons[0].output if self.record.evaluation.comparisons else self._first
+
+    @property
+    def _first(self) -> str:
+        return self.record.evaluation.results[0].output
+
+    @property
+    def data(self) -> DataSpec:
+        """The data set's description, as it was when the run was trained."""
+        return from_json(DataSpec, self.config["data"], str(self.folder / CONFIG))
+
+    @property
     def store(self) -> RunStore:
         """The folder of all runs."""
         return RunStore(self.folder.parent)
@@ -453,3 +473,55 @@ def open_run(folder: str | Path) -> FinishedRun:
         raise RunError(f"{str(path / CONFIG)!r} can't be read ({error}). Run it again with --fresh.") from error
     return FinishedRun(path, record, config)
 
+
+
+def predict_cases(run: FinishedRun, cases: str, *, device: str = "auto") -> pd.DataFrame:
+    """A finished run's probabilities for other cases, one row per case and task.
+
+    Args:
+        run: The run.
+        cases: A manifest with the columns that the run was trained on, or the name of a data set.
+        device: `auto`, `cpu`, `cuda`, `mps`.
+
+    Returns:
+        Columns case, task, one `p_<class>` per class, and `predicted`: at the run's threshold for two classes, the
+        most probable class for more.
+
+    Raises:
+        DataError: The cases can't be read under the run's roles.
+        LayoutMismatch: The data set's modalities are not the run's.
+    """
+    if is_path(cases) and not cases.lower().endswith((".yaml", ".yml")):
+        dataset = open_new_cases(Path(cases), run.folder / ROLES)
+    else:
+        dataset = open_dataset(cases)
+    trained_on = run.data
+    wanted = [m for m in trained_on.modalities if m.name in parse(run.config["spec"]).modalities]
+    problems = [f"{m.name} ({m.kind} of {m.shape})" for m in wanted if m not in dataset.spec.modalities]
+    if problems:
+        have = ", ".join(f"{m.name} ({m.kind} of {m.shape})" for m in dataset.spec.modalities)
+        raise LayoutMismatch(
+            f"The run reads {', '.join(problems)}, which {dataset.spec.name!r} doesn't have; it has {have}. "
+            f"Give cases with the modalities that the run was trained on."
+        )
+    fabric = _fabric(device, run.config["precision"], Observer())
+    model = fabric.to_device(run.model(trained_on))
+    loader = CaseLoader(
+        dataset,
+        np.arange(len(dataset.cases)),
+        run.encoders(),
+        batch_size=run.config["training"]["batch_size"],
+        modalities=[m.name for m in wanted],
+        task=dataset.spec.tasks[0].name,
+    )
+    rows, found = predict(model, loader, trained_on.tasks, fabric.device)
+    frames = []
+    for task in trained_on.tasks:
+        probs = found[task.name]
+        threshold = run.record.evaluation.row(task.name, run.main).threshold
+        codes = (probs[:, 1] >= threshold.value).astype(int) if threshold else probs.argmax(axis=1)
+        named = {f"p_{label}": probs[:, code] for code, label in enumerate(task.classes)}
+        predicted = [task.classes[code] for code in codes]
+        cases_of = [dataset.cases[row] for row in rows]
+        frames.append(pd.DataFrame({"case": cases_of, "task": task.name, **named, "predicted": predicted}))
+    return pd.concat(frames, ignore_index=True)

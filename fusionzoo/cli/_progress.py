@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -30,7 +29,7 @@ class TerminalProgress(Observer):
         self._tasks: dict[str, TaskID] = {}
         self._epochs: dict[str, int] = {}
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> TerminalProgress:
         self.bars.start()
         return self
 

@@ -27,14 +27,12 @@ def command(run: str, rule: str, part: str, per_patient: str | None, replicates:
     predictions = opened.predictions()
     if per_patient:
         predictions = aggregate(predictions, per_patient)
-    comparisons = opened.record.evaluation.comparisons
-    main = comparisons[0].output if comparisons else opened.record.evaluation.results[0].output
     evaluation = evaluate(
-        predictions, threshold_rule=rule, replicates=replicates, seed=opened.record.seed, reference=main, part=part
+        predictions, threshold_rule=rule, replicates=replicates, seed=opened.record.seed, reference=opened.main, part=part
     )
     if as_json:
         click.echo(json.dumps(evaluation.to_json(), indent=2))
         return
     console = Console(soft_wrap=True)
     console.print(f"[bold]{opened.record.spec}[/bold]", highlight=False)
-    print_results(console, evaluation, main)
+    print_results(console, evaluation, opened.main)

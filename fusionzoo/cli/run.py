@@ -29,7 +29,7 @@ def _settings(pairs: tuple[str, ...], named: dict[str, Any]) -> dict[str, Any]:
 @combo_options
 @click.option("--dataset", default="lidc", show_default=True, help="Name with options, or the path of a manifest.")
 @click.option("--fold", type=int, help="Fold to test on, from 0; without it, the data set's one split.")
-@click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Number of folds.")
+@click.option("--folds", type=click.IntRange(2), help="Number of folds, where the data come without; 5 unless the data set says otherwise.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of weights, order and dropout.")
 @click.option("--epochs", type=int, help="Most epochs of image stages and joint training.")
 @click.option("--batch-size", type=int, help="Cases a step.")
@@ -48,7 +48,7 @@ def command(
     head: str | None,
     dataset: str,
     fold: int | None,
-    folds: int,
+    folds: int | None,
     seed: int,
     epochs: int | None,
     batch_size: int | None,
@@ -72,7 +72,7 @@ def command(
 
     from rich.console import Console
 
-    from fusionzoo.api import execute, plan_run
+    from fusionzoo.api import execute, open_run, plan_run
     from fusionzoo.cli._options import chosen_combo
     from fusionzoo.cli._progress import TerminalProgress
     from fusionzoo.cli._results import print_results
@@ -89,13 +89,12 @@ def command(
     parts = {"train": planned.split.train, "val": planned.split.val, "test": planned.split.test}
     counts = ", ".join(f"{len(rows)} {name}" for name, rows in parts.items())
     console.print(f"{opened.spec.name}: {counts} ({planned.split.scheme}), no patient in two parts", highlight=False)
-    for warning in getattr(opened, "warnings", ()):
+    for warning in opened.warnings:
         console.print(f"[yellow]{warning}[/yellow]", highlight=False)
     with TerminalProgress(console) as progress:
         record = execute(planned, device=device, out=out, resume=resume, fresh=fresh, observer=progress)
-    main = record.evaluation.comparisons[0].output if record.evaluation.comparisons else record.evaluation.results[0].output
-    print_results(console, record.evaluation, main)
     folder = Path(out) / record.run_id
+    print_results(console, record.evaluation, open_run(folder).main)
     seconds = record.cost.train_seconds or 0
     console.print(f"\n{record.cost.parameters:,} parameters, trained in {seconds:.0f} s", highlight=False)
     for name in ("record.json", *sorted(path.name for path in folder.glob("*.png"))):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -58,6 +59,13 @@ class AbstractDataset(ABC):
     #: A split that comes with the data: 'train', 'val' or 'test' per case, or fold numbers; None where there is none.
     given_split: np.ndarray | None = None
     given_folds: np.ndarray | None = None
+    #: Folds to make where the data come without, and the seed that draws them.
+    num_folds: int = 5
+    fold_seed: int = 0
+    #: What looks odd but can be used.
+    warnings: tuple[str, ...] = ()
+    #: Options that it was opened with.
+    options: Mapping[str, object] = MappingProxyType({})
 
     @property
     @abstractmethod

@@ -59,7 +59,7 @@ def prediction_blocks(
             rows, found = predict(model, loader, dataset.spec.tasks, device)
             for task in dataset.spec.tasks:
                 yield prediction_rows(
-                    cases=cases[rows],
+                    cases=cases[rows].tolist(),
                     groups=dataset.groups[rows],
                     part=part,
                     task=task,

@@ -5,20 +5,21 @@ import math
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from fusionzoo.errors import RunError
 from fusionzoo.interface import Batch
 from fusionzoo.losses.classification import task_loss
 from fusionzoo.models.model import FusionModel, ModelOutput
 from fusionzoo.spec import TaskSpec
+from fusionzoo.training.average import WeightAverage
 from fusionzoo.training.checkpoint import (
     load_checkpoint,
     random_state,
@@ -31,6 +32,7 @@ from fusionzoo.training.observer import EpochReport, Observer
 from fusionzoo.training.score import validation_scores
 
 
+@runtime_checkable
 class Loader(Protocol):
     """What the loop needs of a loader: batches, their number, and an order that is a function of the epoch."""
 
@@ -73,14 +75,25 @@ class StageModel(nn.Module):
 
 
 def total_loss(
-    output: ModelOutput, batch: Batch, tasks: Sequence[TaskSpec], supervised: Mapping[str, float], kind: str
+    output: ModelOutput,
+    batch: Batch,
+    present: Mapping[str, Tensor],
+    tasks: Sequence[TaskSpec],
+    supervised: Mapping[str, float],
+    kind: str,
 ) -> Tensor:
-    """Weighted sum over supervised outputs of the mean task loss, plus the auxiliary losses."""
+    """Weighted sum over supervised outputs of the mean task loss, plus the auxiliary losses.
+
+    An output that bears the name of a modality learns from the cases that have it.
+    """
     by_name = {"final": output.logits, **output.by_output}
     loss = sum(output.losses.values(), torch.zeros((), device=batch.index.device))
     for name, weight in supervised.items():
         for task in tasks:
-            one = task_loss(by_name[name][task.name].float(), batch.targets[task.name], task, kind=kind)
+            targets = batch.targets[task.name]
+            if name in present:
+                targets = torch.where(present[name], targets, -1)
+            one = task_loss(by_name[name][task.name].float(), targets, task, kind=kind)
             loss = loss + weight * one / len(tasks)
     return loss
 
@@ -157,7 +170,7 @@ class StageTrainer:
         seed_everything(_stream(self.seed, self.name))
         optimizer = _optimizer(self.stage, self.config, self.lr)
         wrapped, optimizer = self.fabric.setup(self.stage, optimizer)
-        averaged = self._averaged()
+        averaged = WeightAverage(self.stage, self.config.ema) if self.config.ema else None
         self._resume(optimizer, averaged)
         steps = len(train)
         self.observer.stage_started(self.name, self.epochs, steps, len(self.reports))
@@ -166,11 +179,11 @@ class StageTrainer:
             started = time.perf_counter()
             train.set_epoch(epoch)
             loss = self._epoch(wrapped, optimizer, averaged, train, epoch)
-            evaluated = averaged.module if averaged is not None else self.stage
-            val_loss, val_auroc = self._validate(evaluated, val)
-            better = self._better(val_loss, val_auroc)
-            if better:
-                self.best = _state(evaluated.model)
+            with averaged.applied() if averaged else nullcontext():
+                val_loss, val_auroc = self._validate(val)
+                better = self._better(val_loss, val_auroc)
+                if better:
+                    self.best = _state(self.stage.model)
             lr = optimizer.param_groups[0]["lr"]
             seconds = time.perf_counter() - started
             self.reports.append(EpochReport(epoch + 1, loss, val_loss, val_auroc, lr, seconds, better))
@@ -182,13 +195,8 @@ class StageTrainer:
         self.observer.stage_finished(self.name, [report for report in self.reports if report.best][-1])
         return self.reports
 
-    def _averaged(self) -> AveragedModel | None:
-        if not self.config.ema:
-            return None
-        return AveragedModel(self.stage, multi_avg_fn=get_ema_multi_avg_fn(self.config.ema))
-
     def _epoch(
-        self, wrapped: Any, optimizer: Any, averaged: AveragedModel | None, train: Loader, epoch: int
+        self, wrapped: Any, optimizer: Any, averaged: WeightAverage | None, train: Loader, epoch: int
     ) -> float:
         """All steps of one epoch; the mean loss."""
         self.stage.train()
@@ -199,27 +207,28 @@ class StageTrainer:
                 group["lr"] = self.lr * _rate(epoch * steps + number, total, self.config)
             batch = batch.to(self.fabric.device)
             output = wrapped(batch, self.known(batch.index, epoch))
-            loss = total_loss(output, batch, self.tasks, self.supervised, self.config.loss)
+            present = self.stage.model.context(batch).present
+            loss = total_loss(output, batch, present, self.tasks, self.supervised, self.config.loss)
             optimizer.zero_grad()
             self.fabric.backward(loss)
             if self.config.clip:
                 self.fabric.clip_gradients(wrapped, optimizer, max_norm=self.config.clip, error_if_nonfinite=False)
             optimizer.step()
             if averaged is not None:
-                averaged.update_parameters(self.stage)
+                averaged.update()
             running += float(loss.detach())
             self.observer.step(self.name)
         return running / steps
 
     @torch.no_grad()
-    def _validate(self, evaluated: StageModel, val: Loader) -> tuple[float, float]:
+    def _validate(self, val: Loader) -> tuple[float, float]:
         """Loss and AUROC on the validation part."""
-        evaluated.eval()
+        self.stage.eval()
         logits: dict[str, list[Tensor]] = {task.name: [] for task in self.tasks}
         targets: dict[str, list[Tensor]] = {task.name: [] for task in self.tasks}
         for batch in val:
             batch = batch.to(self.fabric.device)
-            output = evaluated(batch, self.known(batch.index, -1))
+            output = self.stage(batch, self.known(batch.index, -1))
             for task in self.tasks:
                 logits[task.name].append(output.logits[task.name].float().cpu())
                 targets[task.name].append(batch.targets[task.name].cpu())
@@ -244,7 +253,7 @@ class StageTrainer:
         last_best = max((report.epoch for report in self.reports if report.best), default=0)
         return len(self.reports) - last_best >= self.config.patience
 
-    def _save(self, optimizer: Any, averaged: AveragedModel | None) -> None:
+    def _save(self, optimizer: Any, averaged: WeightAverage | None) -> None:
         if self.path is None or not self.fabric.is_global_zero:
             return
         save_checkpoint(
@@ -254,13 +263,13 @@ class StageTrainer:
                 "reports": [asdict(report) for report in self.reports],
                 "model": _state(self.stage.model),
                 "best": self.best,
-                "averaged": averaged.state_dict() if averaged is not None else None,
+                "averaged": averaged.state() if averaged else None,
                 "optimizer": optimizer.state_dict(),
                 "random": random_state(),
             },
         )
 
-    def _resume(self, optimizer: Any, averaged: AveragedModel | None) -> None:
+    def _resume(self, optimizer: Any, averaged: WeightAverage | None) -> None:
         if self.path is None or not self.path.is_file():
             return
         state = load_checkpoint(self.path)
@@ -273,7 +282,7 @@ class StageTrainer:
         self.stage.model.load_state_dict(state["model"])
         self.best = state["best"]
         if averaged is not None:
-            averaged.load_state_dict(state["averaged"])
+            averaged.restore(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
         restore_random_state(state["random"])
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 
@@ -217,7 +218,7 @@ class Trainer:
         )
 
     def loader(
-        self, indices: Any, modalities: tuple[str, ...], *, train: bool = False, augmented: bool = False
+        self, indices: np.ndarray, modalities: tuple[str, ...], *, train: bool = False, augmented: bool = False
     ) -> CaseLoader:
         """Cases in order, or shuffled, balanced and augmented for training."""
         preset = self.config.augment if train or augmented else "none"
@@ -249,7 +250,7 @@ class Trainer:
         caches = {feature.name: FeatureCache(len(self.dataset.cases)) for feature in frozen}
         for feature in frozen:
             trunk, cache = model.trunks[feature.encoder], caches[feature.name]
-            plain = self.loader([*split.train, *split.val], feature.modalities)
+            plain = self.loader(np.concatenate([split.train, split.val]), feature.modalities)
             cache.add_plain(encode_all(trunk, model, feature, plain, self.fabric.device))
             augmented = self.loader(split.train, feature.modalities, augmented=True)
             for view in range(views):

@@ -113,8 +113,8 @@ class Lidc(AbstractDataset):
             name="lidc",
             modalities=(ct, rows),
             tasks=(TaskSpec("malignancy", ("benign", "malignant")),),
-            suggestions={"penet3d": {"width": 0.25}},
-            training={},
+            suggestions={"penet3d": {"width": 0.25, "depth": 14}},
+            training={"epochs": 12, "fuse_epochs": 40, "ema": 0.98},
         )
 
     @property

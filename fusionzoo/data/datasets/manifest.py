@@ -20,7 +20,7 @@ from fusionzoo.data.image_files import ImageFiles
 from fusionzoo.data.leakage import check_copies, check_inputs, check_split
 from fusionzoo.data.manifest import Cases, locate, read_cases
 from fusionzoo.data.problems import Problems
-from fusionzoo.data.roles import Roles, SplitRole
+from fusionzoo.data.roles import Roles
 from fusionzoo.data.rows import Rows
 from fusionzoo.data.suspicions import look
 from fusionzoo.spec import DataSpec, Modality
@@ -34,7 +34,7 @@ class Manifest(AbstractDataset):
 
     Nothing is guessed: a column without a role is not used, and a volume without a voxel size is
     not resampled. What looks odd but can be used is in `warnings`. `roles` holds the yaml, its text
-    included, and `split_scheme` how folds are to be made where it says so.
+    included, and `num_folds` and `fold_seed` follow it where it says how folds are to be made.
 
     Args:
         path: The `dataset.yaml`, or the manifest with a `dataset.yaml` beside it.
@@ -100,16 +100,12 @@ class Manifest(AbstractDataset):
         self.groups = cases.groups
         self.columns = roles.tables
         self.given_split, self.given_folds = cases.split, cases.folds
+        if roles.split is not None and roles.split.scheme is not None:
+            self.num_folds, self.fold_seed = roles.split.num_folds, roles.split.seed
         unknown = np.full(len(rows), -1, dtype=np.int64)
         self.targets = {
             r.name: unknown if predict else cases.targets[r.name] for r in roles.targets
         }
-
-    @property
-    def split_scheme(self) -> SplitRole | None:
-        """How folds are to be made; None where the manifest gives them or the yaml doesn't say."""
-        split = self.roles.split
-        return split if split is not None and split.scheme is not None else None
 
     @cached_property
     def digest(self) -> str:

@@ -12,7 +12,6 @@ from fusionzoo import registry
 from fusionzoo.data.dataset import TableColumns
 from fusionzoo.data.datasets import manifest
 from fusionzoo.data.datasets.manifest import Manifest
-from fusionzoo.data.roles import SplitRole
 from fusionzoo.data.splits import make_split
 from fusionzoo.data.tabular import TableEncoder
 from fusionzoo.errors import DataError
@@ -64,11 +63,11 @@ def test_it_is_the_registered_data_set():
 def test_folds_and_schemes(tmp_path):
     data = Manifest(path=small_manifest.write(tmp_path, split="fold"))
     assert set(data.given_folds) == {0, 1, 2}
-    assert (data.given_split, data.split_scheme) == (None, None)
+    assert (data.given_split, data.num_folds, data.fold_seed) == (None, 5, 0)
     replace(tmp_path / "dataset.yaml", "{column: fold}", "{scheme: group_kfold, k: 4}")
     data = Manifest(path=tmp_path / "dataset.yaml")
     assert data.given_folds is None
-    assert data.split_scheme == SplitRole(scheme="group_kfold", num_folds=4)
+    assert data.num_folds == 4
 
 
 def test_e00_the_yaml(small_yaml):

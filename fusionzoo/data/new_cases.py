@@ -1,0 +1,54 @@
+"""New cases for a finished run: the roles that it was trained with, as a `dataset.yaml`, over another manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from fusionzoo.data.dataset import AbstractDataset, TableColumns
+from fusionzoo.data.datasets.manifest import Manifest
+from fusionzoo.spec import DataSpec
+
+
+def roles_text(dataset: AbstractDataset) -> str:
+    """The `dataset.yaml` under which new cases of a data set can be given as a manifest.
+
+    A manifest's own text is kept. For a data set with a reader of its own, images and volumes are read from the
+    column of their name, at the size and in the scale that the data set gives them (see `AbstractDataset.image`).
+    """
+    if isinstance(dataset, Manifest):
+        return dataset.roles.text
+    told = _roles(dataset.spec, dataset.columns)
+    return yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
+
+
+def _roles(spec: DataSpec, columns: Mapping[str, TableColumns]) -> dict[str, Any]:
+    kinds = {("volume", 1): "volume", ("image", 3): "rgb", ("image", 1): "gray"}
+    images = {
+        m.name: {"column": m.name, "kind": kinds[m.kind, m.channels], "size": list(m.size)}
+        for m in spec.modalities
+        if (m.kind, m.channels) in kinds
+    }
+    tables = {
+        name: {
+            "numeric": list(roles.numeric),
+            "categorical": {column: list(values) for column, values in roles.categorical.items()},
+            "missing": roles.missing,
+            "scale": roles.scale,
+        }
+        for name, roles in columns.items()
+    }
+    targets = {t.name: {"column": t.name, "type": "multiclass", "classes": list(t.classes)} for t in spec.tasks}
+    return {"schema": 1, "name": spec.name, "images": images, "tables": tables, "targets": targets}
+
+
+def open_new_cases(manifest: Path, roles: Path) -> AbstractDataset:
+    """New cases without targets, read as strictly as those that the run was trained on.
+
+    Raises:
+        DataError: Everything that is wrong, unknown categories and words in number columns included.
+    """
+    return Manifest(path=manifest, roles=roles, predict=True)

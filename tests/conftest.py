@@ -1,0 +1,27 @@
+"""Fixtures that tests of several parts use: a small data set of one's own, and a finished run on it."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import small_manifest
+
+#: The quickest run there is: one epoch of a small PENet and of the fusion.
+QUICK = {"epochs": 1, "fuse_epochs": 2, "views": 1, "batch_size": 8}
+SPEC = "ct=penet3d(depth=14, width=0.25), table=mlp -> concat -> linear"
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The `dataset.yaml` of a small data set; tests must not change it."""
+    return small_manifest.write(tmp_path_factory.mktemp("small") / "data")
+
+
+@pytest.fixture(scope="session")
+def finished_run(small_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished run on the small data set; tests must not change it."""
+    from fusionzoo.api import run
+
+    out = tmp_path_factory.mktemp("finished")
+    record = run(SPEC, dataset=str(small_data), device="cpu", out=out, training=QUICK)
+    return out / record.run_id
