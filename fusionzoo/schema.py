@@ -10,7 +10,7 @@ import json
 import math
 import types
 from collections.abc import Mapping
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fusionzoo.errors import RunError
 
@@ -71,15 +71,21 @@ def from_json(cls: type[T], data: Any, source: str) -> T:
         RunError: Keys are missing or unknown, or a value has the wrong type; all problems at once,
             with their place.
     """
-    problems: list[str] = []
-    made = _dataclass(cls, data, "", problems)
-    if problems:
+    made, problems = made_or_problems(cls, data)
+    if made is None:
         listed = "".join(f"\n  - {problem}" for problem in problems)
         raise RunError(
             f"{source} is not a {cls.__name__} that can be read:{listed}\n"
             "Delete the file and run again, or read it with the fusionzoo version that wrote it."
         )
     return made
+
+
+def made_or_problems(cls: type[T], data: Any) -> tuple[T | None, list[str]]:
+    """A dataclass from plain values, or None and what is wrong with them."""
+    problems: list[str] = []
+    made = _dataclass(cls, data, "", problems)
+    return (None if problems else made), problems
 
 
 def _dataclass(cls: Any, data: Any, where: str, problems: list[str]) -> Any:
@@ -101,7 +107,11 @@ def _dataclass(cls: Any, data: Any, where: str, problems: list[str]) -> Any:
 
 def _value(hint: Any, data: Any, where: str, problems: list[str]) -> Any:
     origin, arguments = get_origin(hint), get_args(hint)
-    if hint is Any:
+    if hint in (Any, object):
+        return data
+    if origin is Literal:
+        if data not in arguments:
+            problems.append(f"{where} must be {' or '.join(arguments)}, is {_shown(data)}")
         return data
     if origin in (Union, types.UnionType):
         (inner,) = (argument for argument in arguments if argument is not type(None))
