@@ -22,11 +22,12 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from fusionzoo.errors import SpecError
 
-Value: TypeAlias = "int | float | bool | str | tuple[Value, ...] | None"
+#: Lists hold values in turn; `Any`, because checkers at run time follow no alias into itself.
+Value: TypeAlias = int | float | bool | str | tuple[Any, ...] | None
 
 _TOKEN = re.compile(
     r"""
