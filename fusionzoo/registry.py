@@ -358,7 +358,7 @@ def _fits(value: Any, hint: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
         return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint) if inspect.isclass(hint) else True
+    return isinstance(value, hint) if inspect.isclass(hint) and hint is not Any else True
 
 
 def _say(hint: Any) -> str:
