@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +23,7 @@ IMPLICIT, EXPLICIT = "1.2.840.10008.1.2", "1.2.840.10008.1.2.1"
 EXPLICIT_BIG, DEFLATED = "1.2.840.10008.1.2.2", "1.2.840.10008.1.2.1.99"
 #: Transfer syntaxes whose pixels lie in the file as they are.
 PLAIN = (IMPLICIT, EXPLICIT, EXPLICIT_BIG)
-_PIXEL_DATA = 0x7FE00010
+_PIXEL_DATA, _UNDEFINED = 0x7FE00010, 0xFFFFFFFF
 _TAGS = {
     "sop_class": 0x00080016,
     "sop_uid": 0x00080018,
@@ -159,7 +159,7 @@ def read_slice_header(path: Path) -> SliceHeader:
         pydicom = import_pydicom(path)
         file_bytes = file.seek(0, 2)
         try:
-            return _quick(path, start, file_bytes) or _thorough(path, file, file_bytes, pydicom)
+            return _quick(path, start, file_bytes) or _thorough(path, file_bytes, pydicom)
         except Exception as error:
             reason = " ".join(str(error).replace(str(path), path.name).split())[:160]
             text = f"the header can't be read ({type(error).__name__}: {reason})"
@@ -224,21 +224,21 @@ def _quick(path: Path, start: bytes, file_bytes: int) -> SliceHeader | None:
             specific_tags=_NUMBERS,
         )
     }
-    at = _pixels_at(file, syntax)
+    begin = file.tell()
+    at = _pixels_at(file.read(12), begin, syntax)
     if at is None or any(_TAGS[name] not in elements for name in ("sop_class", "rows", "samples")):
         return None
     return _header(path, syntax, elements, at, file_bytes)
 
 
-def _thorough(path: Path, file: BinaryIO, file_bytes: int, pydicom: Any) -> SliceHeader:
+def _thorough(path: Path, file_bytes: int, pydicom: Any) -> SliceHeader:
     """The header of any file that pydicom reads."""
-    with quiet_pydicom():
-        file.seek(0)
-        with io.BufferedReader(file) as buffered:  # type: ignore[type-var]
-            found = pydicom.dcmread(buffered, stop_before_pixels=True, specific_tags=_NUMBERS)
-            meta = found.file_meta
-            syntax = str(getattr(meta, "TransferSyntaxUID", ""))
-            at = _pixels_at(buffered, syntax) if syntax in PLAIN else None
+    with quiet_pydicom(), path.open("rb") as file:
+        found = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_NUMBERS)
+        meta = found.file_meta
+        syntax = str(getattr(meta, "TransferSyntaxUID", ""))
+        begin = file.tell()
+        at = _pixels_at(file.read(12), begin, syntax) if syntax in PLAIN else None
         elements = {tag: found.get_item(tag) for tag in _NUMBERS if tag in found}
         header = _header(path, syntax, elements, at, file_bytes)
         if not header.sop_class:
@@ -316,9 +316,8 @@ def _numbers(text: str, count: int) -> tuple[float, ...] | None:
     return numbers if len(numbers) == count and np.isfinite(numbers).all() else None
 
 
-def _pixels_at(file: BinaryIO, syntax: str) -> int | None:
-    """Where the values of the pixel data element begin, which the reader has stopped at."""
-    head = file.read(12)
+def _pixels_at(head: bytes, begin: int, syntax: str) -> int | None:
+    """Where the values of the pixel data element begin, given its first twelve bytes."""
     big = syntax == EXPLICIT_BIG
     if len(head) < 12:
         return None
@@ -327,10 +326,7 @@ def _pixels_at(file: BinaryIO, syntax: str) -> int | None:
         return None
     if syntax == IMPLICIT:
         (length,) = struct.unpack("<I", head[4:8])
-        begin = file.tell() - 4
-    else:
-        if head[4:6] not in (b"OW", b"OB"):
-            return None
-        (length,) = struct.unpack(">I" if big else "<I", head[8:12])
-        begin = file.tell()
-    return None if length == 0xFFFFFFFF else begin
+        return None if length == _UNDEFINED else begin + 8
+    (length,) = struct.unpack(">I" if big else "<I", head[8:12])
+    plain = head[4:6] in (b"OW", b"OB") and length != _UNDEFINED
+    return begin + 12 if plain else None
