@@ -193,7 +193,7 @@ def write_boxes(
     letter: str = "A",
     size: int = 24,
 ) -> Path:
-    """A PASCAL VOC file as the collection has them: named after the slice, which it says nowhere."""
+    """A PASCAL VOC file as the collection has them: only its name tells the slice."""
     left, top, right, bottom = corners
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{sop_uid}.xml"

@@ -14,8 +14,6 @@ from fusionzoo.data.dicom_header import DEFLATED, PLAIN, SliceHeader, UnusableDi
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 DIRECTORY = "1.2.840.10008.1.3.10"
-#: CT, MR and PET images.
-IMAGES = tuple(f"1.2.840.10008.5.1.4.1.1.{number}" for number in ("2", "4", "128"))
 #: Units of rescaled CT values that are Hounsfield units; US is "unspecified".
 HOUNSFIELD = ("", "HU", "HU_MOD", "US")
 #: How many bits of the pixel type differ from 8, 16 or 32 can't be read as an array.
@@ -52,7 +50,7 @@ def _check_object(header: SliceHeader) -> None:
         remedy = "A screen capture has no HU and no place: use the series that it was made from."
         refuse("secondary capture", "a secondary capture", remedy)
     without = not (header.rows and header.columns and header.bits_allocated)
-    if without and (header.modality in ("CT", "MR", "PT") or header.sop_class in IMAGES):
+    if without and header.modality in ("CT", "MR", "PT"):
         raise UnusableDicom(
             header.path,
             "damaged",
@@ -61,8 +59,10 @@ def _check_object(header: SliceHeader) -> None:
             code="E05",
         )
     if without:
-        what = header.modality or "it"
-        refuse("no pixels", f"{what} holds no image", "Leave it out: only images are read.")
+        text = "it holds no image, or is cut off before it"
+        if header.modality:
+            text = f"{header.modality} holds no image"
+        refuse("no pixels", text, "Leave it out: only images are read.")
     if not header.series_uid or not header.sop_uid:
         text = "SeriesInstanceUID or SOPInstanceUID is missing"
         refuse("no identity", text, "Export it with its identifiers, or with new ones.")

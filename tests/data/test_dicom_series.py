@@ -277,10 +277,14 @@ def test_a_truncated_slice_makes_its_series_incomplete(tmp_path):
     )
     text = "1 of its 14 files can't be used, and no volume has holes"
     assert text in told["incomplete series"]
-    path.write_bytes(path.read_bytes()[:400])
+    path.write_bytes(path.read_bytes()[:700])
     told = reasons(tmp_path)
-    assert set(told) == {"damaged", "gap"}
+    assert set(told) == {"damaged", "incomplete series"}
     assert "the file ends before the size of its image" in told["damaged"]
+    path.write_bytes(path.read_bytes()[:300])
+    told = reasons(tmp_path)
+    assert set(told) == {"no pixels", "gap"}
+    assert "it holds no image, or is cut off before it" in told["no pixels"]
 
 
 def test_a_slice_that_shrinks_while_it_is_read(tmp_path):
@@ -288,7 +292,7 @@ def test_a_slice_that_shrinks_while_it_is_read(tmp_path):
     (found,) = find_series(tmp_path).stacks
     path = written.files[5]
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(UnusableDicom, match="E05 .*1052 of 1152 bytes of pixels are there"):
+    with pytest.raises(UnusableDicom, match=r"E05 .*1052 of 1152 bytes of pixels are there"):
         hounsfield(found)
 
 
@@ -390,5 +394,5 @@ def test_slices_around_an_axis_are_no_volume():
 
 
 def test_a_truncated_file_that_pydicom_has():
-    with pytest.raises(UnusableDicom, match="E05 .*8130 of 8192 bytes of pixels are there"):
+    with pytest.raises(UnusableDicom, match=r"E05 .*8130 of 8192 bytes of pixels are there"):
         read_series(PYDICOM / "MR_truncated.dcm", modality=None)
