@@ -6,6 +6,7 @@ What a volume needs and the files don't say is refused, never made up: `dicom_ru
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from fusionzoo.data.dicom_header import SliceHeader, UnusableDicom, read_slice_h
 from fusionzoo.data.dicom_pixels import hounsfield, stored_values
 from fusionzoo.data.dicom_rules import check_slice
 from fusionzoo.data.dicom_series import find_files, sort_into_series
+
+#: Suffixes of DICOM files that have one.
+SUFFIXES = (".dcm", ".dicom", ".ima")
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,43 @@ def turned_to_head(values: np.ndarray, found: Stack) -> tuple[np.ndarray, tuple[
     values = values.transpose(order)
     flips = tuple(k for k, axis in enumerate(order) if axes[axis, k] < 0)
     return np.flip(values, flips), tuple(found.spacing_mm[axis] for axis in order)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a path is to be read as DICOM: a folder, or a file that begins as DICOM files do."""
+    if path.is_dir() or path.suffix.lower() in SUFFIXES:
+        return True
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(132)[128:] == b"DICM"
+
+
+def dicom_header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """Size and voxel size in mm of a series of any modality, (depth, height, width).
+
+    Raises:
+        UnusableDicom: There is no series, or several, or it can't be used.
+        MissingExtra: pydicom is not installed.
+    """
+    found = open_series(path, modality=None)
+    unread = np.broadcast_to(np.int8(0), found.shape)
+    turned, spacing_mm = turned_to_head(unread, found)
+    return turned.shape, spacing_mm
+
+
+def dicom_values(path: Path) -> np.ndarray:
+    """The values of a series, float32 `(depth, height, width)`, turned to the head."""
+    found = open_series(path, modality=None)
+    return turned_to_head(hounsfield(found), found)[0]
+
+
+def dicom_sha256(path: Path) -> str:
+    """Digest of a series' values and voxel size: the same whatever names and identities it has."""
+    found = open_series(path, modality=None)
+    told = hashlib.sha256(repr(found.spacing_mm).encode())
+    told.update(hounsfield(found).astype("<f4", copy=False).data.cast("B"))
+    return told.hexdigest()
 
 
 def _nearest_axes(axes: np.ndarray) -> list[int]:

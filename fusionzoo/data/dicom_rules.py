@@ -25,7 +25,7 @@ def check_slice(header: SliceHeader, *, modality: str | None, derived: bool) -> 
 
     Args:
         header: The file.
-        modality: The only modality to take, such as `CT`, which has to be in HU; None takes all.
+        modality: The only modality to take; None takes all. CT has to be in HU either way.
         derived: Whether to take images that were computed from others, such as reformatted ones.
 
     Raises:
@@ -35,7 +35,7 @@ def check_slice(header: SliceHeader, *, modality: str | None, derived: bool) -> 
         check(header)
     _check_modality(header, modality, derived)
     _check_geometry(header)
-    if modality == "CT":
+    if header.modality == "CT":
         _check_hounsfield(header)
     _check_encoding(header)
 

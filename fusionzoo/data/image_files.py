@@ -10,13 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from fusionzoo.data.images import Header, read_header, read_image
+from fusionzoo.data.dicom import dicom_sha256, is_dicom
+from fusionzoo.data.images import ARRAYS, NIFTI, PICTURES, Header, read_header, read_image, suffix
 from fusionzoo.data.nifti import SPACING_TOLERANCE
 from fusionzoo.data.preparation import prepare, resampled_size
 from fusionzoo.data.problems import Problems
 from fusionzoo.data.roles import ImageRole
 from fusionzoo.data.unreadable import UnreadableImage
 from fusionzoo.errors import DataError
+
+#: Suffixes of files that are hashed as they are.
+FILES = ARRAYS + NIFTI + PICTURES
 
 
 class ImageFiles:
@@ -56,7 +60,7 @@ class ImageFiles:
     @property
     def file_bytes(self) -> int:
         """Size of all files on disk."""
-        return sum(path.stat().st_size for path in self.paths if path is not None)
+        return sum(_num_bytes(path) for path in self.paths if path is not None)
 
     def image(self, index: int) -> np.ndarray:
         """The prepared image of one case, float32 `(channels, *size)`; zeros where it has none.
@@ -76,7 +80,7 @@ class ImageFiles:
 
     @cached_property
     def hashes(self) -> tuple[str | None, ...]:
-        """SHA-256 of each file, as hex; None where a case has none."""
+        """SHA-256 of each file, or of a DICOM series' values; None where a case has none."""
         return tuple(None if path is None else _sha256(path) for path in self.paths)
 
     def check(self, problems: Problems, warnings: Problems, *, full: bool) -> None:
@@ -174,6 +178,18 @@ def _mm(spacing: Sequence[float]) -> str:
     return " x ".join(f"{mm:.4g}" for mm in spacing) + " mm"
 
 
-def _sha256(path: Path) -> str:
+def _num_bytes(path: Path) -> int:
+    """Size of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else (path,)
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def _sha256(path: Path) -> str | None:
+    """Digest of a file or series; None of a series that can't be read, which is told elsewhere."""
+    if suffix(path) not in FILES and is_dicom(path):
+        try:
+            return dicom_sha256(path)
+        except UnreadableImage:
+            return None
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,8 +1,8 @@
-"""Reads one volume or image: npy, npz, NIfTI, png, jpg and tif, with its geometry or a refusal.
+"""Reads one volume or image: npy, npz, NIfTI, DICOM, png, jpg or tif, with its geometry.
 
-Volumes have the axes (depth, height, width) = (z, y, x). NIfTI states its order and voxel size
-(`fusionzoo.data.nifti`). An npy or npz is taken to be in this order, and has no voxel size unless
-the npz holds three numbers called `spacing`.
+Volumes have the axes (depth, height, width) = (z, y, x). NIfTI (`fusionzoo.data.nifti`) and DICOM
+(`fusionzoo.data.dicom`) state their order and voxel size. An npy or npz is taken to be in this
+order, and has no voxel size unless the npz holds three numbers called `spacing`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from typing import Any, Literal
 import numpy as np
 from PIL import Image, ImageOps
 
+from fusionzoo.data.dicom import dicom_header, dicom_values, is_dicom
 from fusionzoo.data.nifti import nifti_header, nifti_values
 from fusionzoo.data.unreadable import UnreadableImage, decoding
 
 ARRAYS = (".npy", ".npz")
 NIFTI = (".nii", ".nii.gz")
+DICOM = "DICOM"
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 Kind = Literal["volume", "rgb", "gray"]
@@ -72,6 +74,9 @@ def read_header(path: Path, kind: Kind, key: str | None = None) -> Header:
     if found in NIFTI:
         size, spacing_mm = nifti_header(path)
         return Header(_volume_size(path, size), spacing_mm)
+    if found == DICOM:
+        size, spacing_mm = dicom_header(path)
+        return Header(_volume_size(path, size), spacing_mm)
     with decoding(path), Image.open(path) as image:
         pages, size = getattr(image, "n_frames", 1), (image.height, image.width)
     if pages != 1:
@@ -87,7 +92,7 @@ def read_image(path: Path, kind: Kind, key: str | None = None) -> Picture:
         UnreadableImage: The file is damaged, of another format, or of another kind.
     """
     header = read_header(path, kind, key)
-    found = suffix(path)
+    found = _reader_of(path, kind)
     full_scale = 1.0
     if found in ARRAYS:
         with decoding(path):
@@ -96,6 +101,8 @@ def read_image(path: Path, kind: Kind, key: str | None = None) -> Picture:
         values = np.moveaxis(values, -1, 0) if kind == "rgb" else values.reshape(1, *header.size)
     elif found in NIFTI:
         values = nifti_values(path)[np.newaxis]
+    elif found == DICOM:
+        values = dicom_values(path)[np.newaxis]
     else:
         values, full_scale = _decode(path, kind)
     values = np.ascontiguousarray(values, dtype=np.float32)
@@ -111,12 +118,13 @@ def read_image(path: Path, kind: Kind, key: str | None = None) -> Picture:
 
 
 def _reader_of(path: Path, kind: Kind) -> str:
-    """The suffix, where it goes with the kind."""
+    """The suffix, or `DICOM`, where it goes with the kind."""
     found = suffix(path)
-    if found in (".dcm", ".dicom"):
-        raise UnreadableImage(
-            path, "E06", "DICOM is not yet read", "Convert the series to NIfTI (.nii.gz) or npy."
-        )
+    if found not in ARRAYS + NIFTI + PICTURES and is_dicom(path):
+        if kind == "volume":
+            return DICOM
+        remedy = "Say kind: volume for a series; save a single image as png."
+        raise UnreadableImage(path, "E06", f"DICOM is no {kind}", remedy)
     known = ARRAYS + (NIFTI if kind == "volume" else PICTURES)
     if found in known:
         return found

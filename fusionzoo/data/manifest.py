@@ -237,7 +237,8 @@ def _files(
     found: list[Path | None] = []
     for cell, line in zip(rows.cells[role.column], rows.lines, strict=True):
         if not cells.is_empty(cell):
-            found.append(folder.find(cell, role.column, line, problems))
+            folders = role.kind == "volume"
+            found.append(folder.find(cell, role.column, line, problems, folders=folders))
             continue
         found.append(None)
         if not role.optional:

@@ -28,8 +28,18 @@ class Folder:
         """The folder's absolute path, links left as they are."""
         return Path(os.path.abspath(self.root))  # noqa: PTH100 - resolve() would follow links
 
-    def find(self, cell: str, column: str, row: int, problems: Problems) -> Path | None:
-        """The file that a cell names; None, with E04, E05 or E06 noted, where it can't be used."""
+    def find(
+        self, cell: str, column: str, row: int, problems: Problems, *, folders: bool = False
+    ) -> Path | None:
+        """The file that a cell names; None, with E04, E05 or E06 noted, where it can't be used.
+
+        Args:
+            cell: The path as it is written.
+            column: Column of the manifest, for messages.
+            row: Its line.
+            problems: Where problems are noted.
+            folders: Whether it may be a folder, which a DICOM series is.
+        """
 
         def refuse(code: str, text: str, remedy: str) -> None:
             problems.add(code, text, remedy, row=row, column=column, value=cell)
@@ -48,14 +58,10 @@ class Folder:
                 refuse("E04", *self._missing(walked, part, cell))
                 return None
             walked = walked / part
-        if walked.is_dir() or walked.suffix.lower() in (".dcm", ".dicom"):
-            what = "a folder" if walked.is_dir() else "a DICOM file"
-            refuse(
-                "E06",
-                f"{what}: DICOM is not yet read",
-                "Convert the series to NIfTI (.nii.gz) or npy.",
-            )
-            return None
+        if walked.is_dir():
+            if not folders:
+                refuse("E06", "a folder", "Name a file; a DICOM series is kind: volume.")
+            return walked if folders else None
         if walked.stat().st_size == 0:
             refuse("E05", "the file is empty", "Copy it again.")
             return None

@@ -169,7 +169,7 @@ def test_an_npz_that_is_not_clear_is_refused(tmp_path, arrays, key, message):
 @pytest.mark.parametrize(
     ("name", "kind", "message"),
     [
-        ("a.dcm", "volume", "E06 .*DICOM is not yet read. Convert the series to NIfTI"),
+        ("a.dcm", "gray", "E06 .*DICOM is no gray. Say kind: volume for a series"),
         ("a.png", "volume", "E07 .*a .png file is no volume. Say kind: rgb or gray"),
         ("a.nii.gz", "gray", "E07 .*a .nii.gz file is no gray. Say kind: volume."),
         (

@@ -9,7 +9,6 @@ def folder(tmp_path):
     (tmp_path / "in" / "scans").mkdir(parents=True)
     (tmp_path / "in" / "scans" / "p1.npy").write_bytes(b"x")
     (tmp_path / "in" / "scans" / "empty.npy").touch()
-    (tmp_path / "in" / "scans" / "p1.dcm").write_bytes(b"x")
     (tmp_path / "out.npy").write_bytes(b"x")
     return tmp_path / "in"
 
@@ -21,6 +20,13 @@ def test_files_are_found_by_relative_and_absolute_paths(folder):
     for path in paths:
         assert Folder(folder).find(path, "ct", 2, problems) == wanted
     assert problems.lines() == ()
+
+
+def test_a_folder_is_found_where_it_may_be_one(folder):
+    problems = Problems()
+    found = Folder(folder).find("scans", "ct", 2, problems, folders=True)
+    assert (found, problems.lines()) == (folder / "scans", ())
+    assert Folder(folder).find("scans/empty.npy", "ct", 2, problems, folders=True) is None
 
 
 def test_a_link_may_lead_out(folder):
@@ -48,10 +54,9 @@ def test_a_link_may_lead_out(folder):
         ("scans\\p1.npy", "Write paths with '/', not with a backslash."),
         ("scans/empty.npy", "E05 row 7, column 'ct', value 'scans/empty.npy': the file is empty."),
         (
-            "scans/p1.dcm",
-            "E06 row 7, column 'ct', value 'scans/p1.dcm': a DICOM file: DICOM is not yet",
+            "scans",
+            "E06 row 7, column 'ct', value 'scans': a folder. Name a file; a DICOM series is",
         ),
-        ("scans", "a folder: DICOM is not yet read. Convert the series to NIfTI (.nii.gz) or npy."),
         (".", "a folder"),
     ],
 )

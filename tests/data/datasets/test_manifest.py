@@ -17,6 +17,7 @@ from fusionzoo.data.tabular import TableEncoder
 from fusionzoo.errors import DataError
 from fusionzoo.spec import Modality, TaskSpec
 from tests import small_manifest
+from tests.dicom_generator import write_series
 from tests.small_manifest import change, replace
 
 
@@ -122,14 +123,28 @@ def test_e05_a_cut_off_npz_is_found_before_training(small_yaml, compressed):
 
 def test_e06_dicom(small_yaml):
     (small_yaml.parent / "scans" / "p.dcm").write_bytes(b"DICM")
-    change(small_yaml, ct_path={2: "scans/p.dcm", 3: "scans"})
+    write_series(small_yaml.parent / "gap", skip=(5,))
+    change(small_yaml, ct_path={2: "scans/p.dcm", 3: "scans", 4: "gap"})
     text = refused(small_yaml)
-    assert (
-        "E06 row 2, column 'ct_path', value 'scans/p.dcm': a DICOM file: DICOM is not yet read."
-        in text
-    )
-    assert "E06 row 3, column 'ct_path', value 'scans': a folder: DICOM is not yet read." in text
-    assert "Convert the series to NIfTI (.nii.gz) or npy." in text
+    assert "E06 row 2, column 'ct_path', value 'p.dcm': it has no DICOM preamble." in text
+    assert "E06 row 3, column 'ct_path', value 'scans': the folder holds no DICOM image." in text
+    assert "E06 row 4, column 'ct_path', value 'gap': a gap of 10.00 mm between" in text
+
+
+def test_dicom_series_are_volumes(small_yaml):
+    one = write_series(small_yaml.parent / "dicom" / "one", num_slices=16, size=16)
+    two = write_series(small_yaml.parent / "dicom" / "two", num_slices=16, size=16, seed=1)
+    change(small_yaml, ct_path={2: "dicom/one", 3: f"dicom/two/{two.files[3].name}"})
+    data = Manifest(path=small_yaml)
+    for index, written in enumerate((one, two)):
+        wanted = np.clip((written.hu + 1000) / 1400, 0, 1)
+        np.testing.assert_allclose(data.image("ct", index)[0], wanted, atol=1e-6)
+    before = data.digest
+    for path in one.files:
+        path.rename(path.with_name(f"other{path.name}"))
+    assert Manifest(path=small_yaml).digest == before
+    two.files[0].write_bytes(two.files[0].read_bytes()[:-2] + b"\7\1")
+    assert Manifest(path=small_yaml).digest != before
 
 
 def test_e07_an_array(small_yaml):
