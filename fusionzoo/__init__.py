@@ -25,7 +25,7 @@ __all__ = ["__version__", "build", "open_run", "parse", "register", "run"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public functions when they are first used, so that importing the package stays cheap."""
+    """Import public functions when they are first used: importing the package stays cheap."""
     if name not in _HOME:
         raise AttributeError(f"module 'fusionzoo' has no attribute {name!r}")
     import importlib

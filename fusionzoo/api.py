@@ -33,7 +33,15 @@ from fusionzoo.models.plan import Plan
 from fusionzoo.models.profile import count_flops
 from fusionzoo.models.weights import fill
 from fusionzoo.records.environment import collect_environment
-from fusionzoo.records.record import SCHEMA, Cost, DataFacts, RunRecord, SplitFacts, TrainingFacts, utc_now
+from fusionzoo.records.record import (
+    SCHEMA,
+    Cost,
+    DataFacts,
+    RunRecord,
+    SplitFacts,
+    TrainingFacts,
+    utc_now,
+)
 from fusionzoo.records.store import CONFIG, PREDICTIONS, RECORD, WEIGHTS, RunStore, make_run_id
 from fusionzoo.schema import from_json, to_json
 from fusionzoo.spec import DataSpec
@@ -49,7 +57,9 @@ ROLES = "dataset.yaml"
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed", "64-true")
 
 
-def build(spec: str | Combo, *, dataset: str | AbstractDataset | DataSpec = "lidc", seed: int = 0) -> FusionModel:
+def build(
+    spec: str | Combo, *, dataset: str | AbstractDataset | DataSpec = "lidc", seed: int = 0
+) -> FusionModel:
     """The model of a spec for a data set, untrained.
 
     Args:
@@ -94,7 +104,7 @@ class RunPlan:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What defines the run; two runs with the same identity give the same numbers on one machine."""
+        """What defines the run: the same identity gives the same numbers on one machine."""
         return {
             "protocol": PROTOCOL,
             "spec": str(self.combo),
@@ -116,7 +126,11 @@ class RunPlan:
         """Name of the run's folder."""
         parts = [binding.chain.calls[0].name for binding in self.combo.bindings]
         fusion = [call.name for call in self.combo.fusion.calls] if self.combo.fusion else []
-        where = [self.dataset.spec.name, f"fold{self.fold}" if self.fold is not None else "", f"seed{self.seed}"]
+        where = [
+            self.dataset.spec.name,
+            f"fold{self.fold}" if self.fold is not None else "",
+            f"seed{self.seed}",
+        ]
         return make_run_id(self.identity, " ".join([*parts, *fusion, *where]))
 
 
@@ -136,7 +150,9 @@ def plan_run(
         FusionZooError: Anything that would fail later.
     """
     if precision not in PRECISIONS:
-        raise BadOption(f"There is no precision {precision!r}. Use one of: {', '.join(PRECISIONS)}.")
+        raise BadOption(
+            f"There is no precision {precision!r}. Use one of: {', '.join(PRECISIONS)}."
+        )
     opened = open_dataset(dataset)
     combo = suggest(parse(spec) if isinstance(spec, str) else spec, opened.spec)
     config = TrainConfig.from_settings(opened.spec.training, training or {})
@@ -144,7 +160,9 @@ def plan_run(
     folds = num_folds or opened.num_folds
     split = make_split(opened, fold=fold, num_folds=folds, seed=opened.fold_seed)
     _check_present(combo, opened)
-    return RunPlan(combo, opened, dataset_text(dataset), split, fold, folds, seed, config, precision, resolved)
+    return RunPlan(
+        combo, opened, dataset_text(dataset), split, fold, folds, seed, config, precision, resolved
+    )
 
 
 def _check_present(combo: Combo, dataset: AbstractDataset) -> None:
@@ -157,7 +175,8 @@ def _check_present(combo: Combo, dataset: AbstractDataset) -> None:
         raise DataError(
             [
                 f"{len(lacking)} cases have no {combo.features[0]!r} ({', '.join(lacking[:3])}"
-                f"{', ...' * (len(lacking) > 3)}), and the spec reads nothing else. Leave them out of the manifest, or "
+                f"{', ...' * (len(lacking) > 3)}), and the spec reads nothing else. Leave them "
+                "out of the manifest, or "
                 f"add a modality and a fusion."
             ],
             f"data set {dataset.spec.name!r}",
@@ -188,7 +207,8 @@ def run(
         dataset: A data set's name (with options), the path of a manifest, or an open data set.
         fold: Fold to test on, from 0; None for the data set's one split.
         num_folds: Number of folds, where the data come without; None for what the data set says.
-        seed: Seed of weights, order, augmentation and dropout; splits and folds are the same for every seed.
+        seed: Seed of weights, order, augmentation and dropout; splits and folds are the same for
+            every seed.
         device: `auto`, `cpu`, `cuda`, `mps`.
         precision: `32-true`, `16-mixed`, `bf16-mixed` or `64-true`.
         out: Folder of all runs; the run gets one of its own in it.
@@ -204,9 +224,17 @@ def run(
         FusionZooError: Anything the user can mend.
     """
     planned = plan_run(
-        spec, dataset=dataset, fold=fold, num_folds=num_folds, seed=seed, precision=precision, training=training
+        spec,
+        dataset=dataset,
+        fold=fold,
+        num_folds=num_folds,
+        seed=seed,
+        precision=precision,
+        training=training,
     )
-    return execute(planned, device=device, out=out, resume=resume, fresh=fresh, observer=observer or Observer())
+    return execute(
+        planned, device=device, out=out, resume=resume, fresh=fresh, observer=observer or Observer()
+    )
 
 
 def execute(
@@ -223,7 +251,8 @@ def execute(
     folder = store.prepare(run_id)
     if any(folder.glob("*.ckpt")) and not resume:
         raise RunError(
-            f"An unfinished run of the same spec, data and settings is in {str(folder)!r}. Go on with it: --resume. "
+            f"An unfinished run of the same spec, data and settings is in {str(folder)!r}. Go "
+            "on with it: --resume. "
             f"Or start it again: --fresh."
         )
     fabric = _fabric(device, planned.precision, observer)
@@ -256,7 +285,10 @@ def _fabric(device: str, precision: str, observer: Observer) -> Fabric:
     if device not in known:
         raise BadOption(f"There is no device {device!r}. Use one of: {', '.join(known)}.")
     if device == "cuda" and not torch.cuda.is_available():
-        raise BadOption("No CUDA device is usable here. Use --device cpu, or --device auto for whatever there is.")
+        raise BadOption(
+            "No CUDA device is usable here. Use --device cpu, or --device auto for whatever "
+            "there is."
+        )
     fabric = Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
     if fabric.device.type == "cpu" and "mixed" in precision:
         observer.note(f"Precision {precision} is often far slower than 32-true on a CPU.")
@@ -302,7 +334,9 @@ def _finish(
     read = planned.combo.modalities
 
     def cases(rows: np.ndarray) -> CaseLoader:
-        return CaseLoader(dataset, rows, encoders, batch_size=planned.config.batch_size, modalities=read)
+        return CaseLoader(
+            dataset, rows, encoders, batch_size=planned.config.batch_size, modalities=read
+        )
 
     blocks = prediction_blocks(
         trained.models, {"val": cases(split.val), "test": cases(split.test)}, dataset, fabric.device
@@ -334,7 +368,11 @@ def _finish(
         seed=planned.seed,
         training=TrainingFacts(
             {**planned.config.to_json(), "recipe": trained.recipe, "precision": planned.precision},
-            tuple({"stage": stage, **to_json(report)} for stage, reports in trained.history.items() for report in reports),
+            tuple(
+                {"stage": stage, **to_json(report)}
+                for stage, reports in trained.history.items()
+                for report in reports
+            ),
         ),
         evaluation=evaluation,
         predictions_digest=digest,
@@ -353,13 +391,17 @@ def _finish(
     return record
 
 
-def _figures(folder: Path, predictions: Predictions, evaluation: Any, main: str, data: DataSpec) -> None:
+def _figures(
+    folder: Path, predictions: Predictions, evaluation: Any, main: str, data: DataSpec
+) -> None:
     from fusionzoo.evaluation.plots import plot_confusion, plot_roc
 
     for task in data.tasks:
         suffix = f"-{task.name}" if len(data.tasks) > 1 else ""
         plot_roc(folder / f"roc{suffix}.png", predictions, evaluation, task.name)
-        plot_confusion(folder / f"confusion{suffix}.png", predictions, evaluation, task.name, output=main)
+        plot_confusion(
+            folder / f"confusion{suffix}.png", predictions, evaluation, task.name, output=main
+        )
 
 
 def _kernels(model: FusionModel) -> dict[str, str]:
@@ -378,7 +420,9 @@ def _peak_memory(device: torch.device) -> float:
     return round(used / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def _latency(model: FusionModel, loader: CaseLoader, device: torch.device, repeats: int = 11) -> float:
+def _latency(
+    model: FusionModel, loader: CaseLoader, device: torch.device, repeats: int = 11
+) -> float:
     """Median time of one case's prediction, ms; the first pass warms up."""
     (batch,) = loader
     batch = batch.to(device)
@@ -387,7 +431,7 @@ def _latency(model: FusionModel, loader: CaseLoader, device: torch.device, repea
     with torch.inference_mode():
         for _ in range(repeats):
             began = time.perf_counter()
-            model(batch).logits
+            model(batch)
             if device.type == "cuda":
                 torch.cuda.synchronize(device)
             times.append(1000 * (time.perf_counter() - began))
@@ -411,7 +455,11 @@ class FinishedRun:
     @property
     def main(self) -> str:
         """Name of the combo's own output."""
-        return self.record.evaluation.comparisons[0].output if self.record.evaluation.comparisons else self._first
+        return (
+            self.record.evaluation.comparisons[0].output
+            if self.record.evaluation.comparisons
+            else self._first
+        )
 
     @property
     def _first(self) -> str:
@@ -433,7 +481,10 @@ class FinishedRun:
 
     def encoders(self) -> dict[str, TableEncoder]:
         """The fitted table encoders."""
-        return {name: TableEncoder.from_json(json.dumps(told)) for name, told in self.config["tables"].items()}
+        return {
+            name: TableEncoder.from_json(json.dumps(told))
+            for name, told in self.config["tables"].items()
+        }
 
     def model(self, data: DataSpec) -> FusionModel:
         """The trained model, in evaluation mode."""
@@ -442,13 +493,16 @@ class FinishedRun:
         try:
             state = load_file(path)
         except Exception as error:
-            raise RunError(f"The weights {str(path)!r} can't be read ({error}). Run it again with --fresh.") from error
+            raise RunError(
+                f"The weights {str(path)!r} can't be read ({error}). Run it again with --fresh."
+            ) from error
         fill(model, state, what=f"the spec {self.config['spec']!r}", path=path)
         return model.eval()
 
 
 def _without_weights(combo: Combo) -> Combo:
     """The combo without `weights=` options: a finished run has weights of its own."""
+
     def one(call: Call) -> Call:
         return Call(call.name, tuple(o for o in call.options if o[0] != "weights"), call.column)
 
@@ -470,9 +524,10 @@ def open_run(folder: str | Path) -> FinishedRun:
     try:
         config = json.loads((path / CONFIG).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise RunError(f"{str(path / CONFIG)!r} can't be read ({error}). Run it again with --fresh.") from error
+        raise RunError(
+            f"{str(path / CONFIG)!r} can't be read ({error}). Run it again with --fresh."
+        ) from error
     return FinishedRun(path, record, config)
-
 
 
 def predict_cases(run: FinishedRun, cases: str, *, device: str = "auto") -> pd.DataFrame:
@@ -484,8 +539,8 @@ def predict_cases(run: FinishedRun, cases: str, *, device: str = "auto") -> pd.D
         device: `auto`, `cpu`, `cuda`, `mps`.
 
     Returns:
-        Columns case, task, one `p_<class>` per class, and `predicted`: at the run's threshold for two classes, the
-        most probable class for more.
+        Columns case, task, one `p_<class>` per class, and `predicted`: at the run's threshold for
+        two classes, the most probable class for more.
 
     Raises:
         DataError: The cases can't be read under the run's roles.
@@ -497,15 +552,19 @@ def predict_cases(run: FinishedRun, cases: str, *, device: str = "auto") -> pd.D
         dataset = open_dataset(cases)
     trained_on = run.data
     wanted = [m for m in trained_on.modalities if m.name in parse(run.config["spec"]).modalities]
-    problems = [f"{m.name} ({m.kind} of {m.shape})" for m in wanted if m not in dataset.spec.modalities]
+    problems = [
+        f"{m.name} ({m.kind} of {m.shape})" for m in wanted if m not in dataset.spec.modalities
+    ]
     if problems:
         have = ", ".join(f"{m.name} ({m.kind} of {m.shape})" for m in dataset.spec.modalities)
         raise LayoutMismatch(
-            f"The run reads {', '.join(problems)}, which {dataset.spec.name!r} doesn't have; it has {have}. "
+            f"The run reads {', '.join(problems)}, which {dataset.spec.name!r} doesn't have; it "
+            f"has {have}. "
             f"Give cases with the modalities that the run was trained on."
         )
     fabric = _fabric(device, run.config["precision"], Observer())
-    model = fabric.to_device(run.model(trained_on))
+    model = run.model(trained_on)
+    fabric.to_device(model)
     loader = CaseLoader(
         dataset,
         np.arange(len(dataset.cases)),
@@ -523,5 +582,7 @@ def predict_cases(run: FinishedRun, cases: str, *, device: str = "auto") -> pd.D
         named = {f"p_{label}": probs[:, code] for code, label in enumerate(task.classes)}
         predicted = [task.classes[code] for code in codes]
         cases_of = [dataset.cases[row] for row in rows]
-        frames.append(pd.DataFrame({"case": cases_of, "task": task.name, **named, "predicted": predicted}))
+        frames.append(
+            pd.DataFrame({"case": cases_of, "task": task.name, **named, "predicted": predicted})
+        )
     return pd.concat(frames, ignore_index=True)

@@ -1,4 +1,4 @@
-"""Fixtures that tests of several parts use: a small data set of one's own, and a finished run on it."""
+"""Fixtures for tests of several parts: a small data set of one's own, and a finished run on it."""
 
 from pathlib import Path
 

@@ -26,19 +26,27 @@ class _Commands(click.Group):
         command: click.Command = importlib.import_module(f"fusionzoo.cli.{cmd_name}").command
         return command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         from fusionzoo.errors import nearest
 
         known = self.list_commands(ctx)
         if args and not args[0].startswith("-") and args[0] not in known:
-            ctx.fail(f"There is no command {args[0]!r}. {nearest(args[0], known)}Commands: {', '.join(known)}.")
+            ctx.fail(
+                f"There is no command {args[0]!r}. {nearest(args[0], known)}Commands: "
+                f"{', '.join(known)}."
+            )
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="fusionzoo")
 def _root() -> None:
-    """Multimodal medical AI from a string: encoders, necks, fusions and heads, checked, trained and compared."""
+    """Multimodal medical AI from a string: models put together, checked, trained, compared."""
 
 
 def main(arguments: list[str] | None = None) -> None:

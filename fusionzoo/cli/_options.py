@@ -26,7 +26,9 @@ def combo_options(function: Callable[..., Any]) -> Callable[..., Any]:
             help="Encoder, 'penet3d' or 'ct=penet3d+e3d_msca'; repeat it for several.",
         ),
         click.option("--system", help="A named system of a paper; see 'fusionzoo list systems'."),
-        click.option("--spec", help="The whole spec string: 'ct=penet3d, table=kan -> msca -> linear'."),
+        click.option(
+            "--spec", help="The whole spec string: 'ct=penet3d, table=kan -> msca -> linear'."
+        ),
     ):
         function = decorator(function)
     return function
@@ -43,10 +45,17 @@ def chosen_combo(
     """The combo that the flags say; contradictions are refused."""
     from fusionzoo.grammar import parse
 
-    parts = [flag for flag, value in (("--encoder", encoders), ("--fusion", fusion), ("--head", head)) if value]
+    parts = [
+        flag
+        for flag, value in (("--encoder", encoders), ("--fusion", fusion), ("--head", head))
+        if value
+    ]
     ways = [flag for flag, value in (("--spec", spec), ("--system", system)) if value] + parts[:1]
     if len(ways) > 1:
-        raise BadOption(f"{' and '.join(ways)} both say what to build. Give one of --spec, --system, or the parts.")
+        raise BadOption(
+            f"{' and '.join(ways)} both say what to build. Give one of --spec, --system, or the "
+            "parts."
+        )
     if spec:
         return parse(spec)
     if system:
@@ -55,7 +64,8 @@ def chosen_combo(
         return parse(load_system(system).spec)
     if not parts:
         raise BadOption(
-            "Nothing says what to build. Give --encoder and --fusion, for instance '--encoder penet3d --fusion msca', "
+            "Nothing says what to build. Give --encoder and --fusion, for instance '--encoder "
+            "penet3d --fusion msca', "
             "or --spec, or --system."
         )
     from fusionzoo.models.complete import complete

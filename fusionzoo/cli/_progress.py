@@ -5,7 +5,14 @@ from __future__ import annotations
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from fusionzoo.training.observer import EpochReport, Observer
 
@@ -34,14 +41,19 @@ class TerminalProgress(Observer):
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.bars.stop()
 
     def stage_started(self, stage: str, epochs: int, steps: int, done: int) -> None:
         self._epochs[stage] = epochs
         title = TITLES.get(stage, f"{stage} alone")
-        self._tasks[stage] = self.bars.add_task(title, total=epochs * steps, completed=done * steps, scores="")
+        self._tasks[stage] = self.bars.add_task(
+            title, total=epochs * steps, completed=done * steps, scores=""
+        )
         if not self.console.is_terminal:
             after = f", from epoch {done + 1}" if done else ""
             self.console.print(f"{title}: {epochs} epochs of {steps} steps{after}", highlight=False)
@@ -51,9 +63,12 @@ class TerminalProgress(Observer):
 
     def epoch(self, stage: str, report: EpochReport) -> None:
         epochs = self._epochs[stage]
-        scores = f"epoch {report.epoch}/{epochs}  val AUROC {report.val_auroc:.3f}  loss {report.val_loss:.3f}"
+        scores = f"val AUROC {report.val_auroc:.3f}  loss {report.val_loss:.3f}"
+        scores = f"epoch {report.epoch}/{epochs}  {scores}"
         self.bars.update(self._tasks[stage], scores=scores)
-        if not self.console.is_terminal and (report.epoch % max(1, epochs // 10) == 0 or report.epoch == epochs):
+        if not self.console.is_terminal and (
+            report.epoch % max(1, epochs // 10) == 0 or report.epoch == epochs
+        ):
             self.console.print(f"  {scores}  train loss {report.train_loss:.3f}", highlight=False)
 
     def stage_finished(self, stage: str, best: EpochReport) -> None:

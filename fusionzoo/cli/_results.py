@@ -22,21 +22,33 @@ def print_results(console: Console, evaluation: Evaluation, main: str) -> None:
         first = rows[main]
         positive = f", {first.num_positive} positive" if first.num_positive is not None else ""
         console.print(
-            f"\n[bold]{task}[/bold] on {evaluation.part}: {first.num_cases} cases of {first.num_patients} patients"
+            f"\n[bold]{task}[/bold] on {evaluation.part}: {first.num_cases} cases of "
+            f"{first.num_patients} patients"
             f"{positive}; {round(100 * evaluation.level)}% intervals by patient",
             highlight=False,
         )
         table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("")
+        table.add_column("", no_wrap=True)
         for output in outputs:
-            table.add_column(output if output == main else f"{output} alone", justify="right")
+            table.add_column(
+                output if output == main else f"{output} alone", justify="right", no_wrap=True
+            )
         shown = BINARY if first.num_positive is not None else MULTICLASS
         for name in (name for name in shown if name in first.metrics):
-            table.add_row(METRICS[name].label, *(str(rows[output].metrics[name]) for output in outputs))
+            table.add_row(
+                METRICS[name].label, *(str(rows[output].metrics[name]) for output in outputs)
+            )
         if any(rows[output].threshold for output in outputs):
             cuts = [rows[output].threshold for output in outputs]
-            table.add_row("[dim]threshold (validation)[/dim]", *(f"[dim]{c.value:.3f}[/dim]" if c else "" for c in cuts))
+            table.add_row(
+                "[dim]threshold[/dim]", *(f"[dim]{c.value:.3f}[/dim]" if c else "" for c in cuts)
+            )
         console.print(table)
+        if any(rows[output].threshold for output in outputs) and evaluation.threshold_rule != "0.5":
+            console.print(
+                f"[dim]threshold: by {evaluation.threshold_rule} on validation data[/dim]",
+                highlight=False,
+            )
         for comparison in evaluation.comparisons:
             if comparison.task == task:
                 console.print(_gain(comparison), highlight=False)
@@ -51,5 +63,6 @@ def _gain(comparison: Comparison) -> str:
     how = "DeLong" if comparison.delong else "bootstrap"
     return (
         f"{comparison.output} against {comparison.other} alone: AUROC {gap.value:+.3f} "
-        f"({gap.low:+.3f} to {gap.high:+.3f}), p {p if p.startswith('<') else '= ' + p} (paired {how})"
+        f"({gap.low:+.3f} to {gap.high:+.3f}), p {p if p.startswith('<') else '= ' + p} (paired "
+        f"{how})"
     )

@@ -12,10 +12,16 @@ def command() -> None:
 
 @command.command()
 @click.argument("dataset")
-@click.option("--fold", type=int, help="Show the split of one fold; without it, the data set's one split.")
-@click.option("--folds", type=click.IntRange(2), help="Number of folds, where the data come without; 5 unless the data set says otherwise.")
+@click.option(
+    "--fold", type=int, help="Show the split of one fold; without it, the data set's one split."
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(2),
+    help="Number of folds, where the data come without; 5 unless the data set says otherwise.",
+)
 def show(dataset: str, fold: int | None, folds: int | None) -> None:
-    """Modalities, tables, tasks, classes, patients and the split of DATASET (a name, or the path of a manifest)."""
+    """What DATASET (a name, or the path of a manifest) holds, and how it is split."""
     import numpy as np
     from rich.console import Console
     from rich.table import Table
@@ -24,30 +30,46 @@ def show(dataset: str, fold: int | None, folds: int | None) -> None:
     from fusionzoo.data.splits import make_split
 
     opened = open_dataset(dataset)
-    split = make_split(opened, fold=fold, num_folds=folds or opened.num_folds, seed=opened.fold_seed)
+    split = make_split(
+        opened, fold=fold, num_folds=folds or opened.num_folds, seed=opened.fold_seed
+    )
     console = Console(soft_wrap=True)
     patients = len(np.unique(opened.groups))
-    console.print(f"[bold]{opened.spec.name}[/bold]: {len(opened.cases)} cases of {patients} patients", highlight=False)
+    console.print(
+        f"[bold]{opened.spec.name}[/bold]: {len(opened.cases)} cases of {patients} patients",
+        highlight=False,
+    )
     for modality in opened.spec.modalities:
         have = int(opened.present(modality.name).sum())
-        missing = f", missing in {len(opened.cases) - have} cases" if have < len(opened.cases) else ""
-        console.print(f"  {modality.name}: {modality.kind} {'x'.join(map(str, modality.shape))}{missing}", highlight=False)
+        missing = (
+            f", missing in {len(opened.cases) - have} cases" if have < len(opened.cases) else ""
+        )
+        console.print(
+            f"  {modality.name}: {modality.kind} {'x'.join(map(str, modality.shape))}{missing}",
+            highlight=False,
+        )
         columns = opened.columns.get(modality.name)
         if columns is not None:
             frame = opened.table(modality.name)
             for name in columns.numeric:
                 values = frame[name].astype(float)
                 console.print(
-                    f"    {name}: mean {values.mean():.3g}, from {values.min():.3g} to {values.max():.3g}, "
+                    f"    {name}: mean {values.mean():.3g}, from {values.min():.3g} to "
+                    f"{values.max():.3g}, "
                     f"{int(values.isna().sum())} missing",
                     highlight=False,
                 )
             for name, known in columns.categorical.items():
                 counts = frame[name].value_counts()
                 told = ", ".join(f"{value} {int(counts.get(value, 0))}" for value in known)
-                console.print(f"    {name}: {told}; {int(frame[name].isna().sum())} missing", highlight=False)
+                console.print(
+                    f"    {name}: {told}; {int(frame[name].isna().sum())} missing", highlight=False
+                )
     parts = {"train": split.train, "val": split.val, "test": split.test}
-    console.print(f"split: {split.scheme} (digest {split.digest[:12]}), no patient in two parts", highlight=False)
+    console.print(
+        f"split: {split.scheme} (digest {split.digest[:12]}), no patient in two parts",
+        highlight=False,
+    )
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("task")
     table.add_column("class")
@@ -55,8 +77,9 @@ def show(dataset: str, fold: int | None, folds: int | None) -> None:
         table.add_column(f"{name} ({len(rows)})", justify="right")
     for task in opened.spec.tasks:
         for code, label in enumerate(task.classes):
-            counts = (str(int((opened.targets[task.name][rows] == code).sum())) for rows in parts.values())
-            table.add_row(task.name if code == 0 else "", label, *counts)
+            found = [opened.targets[task.name][rows] == code for rows in parts.values()]
+            sums = [str(int(mask.sum())) for mask in found]
+            table.add_row(task.name if code == 0 else "", label, *sums)
     console.print(table)
     for warning in opened.warnings:
         console.print(f"[yellow]{warning}[/yellow]", highlight=False)

@@ -7,12 +7,36 @@ import click
 
 @click.command()
 @click.argument("run", type=click.Path())
-@click.option("--threshold", "rule", default="youden", show_default=True, help="Rule on validation data: youden, f1 or 0.5.")
-@click.option("--part", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Part to score.")
-@click.option("--per-patient", type=click.Choice(["max", "mean"]), help="Score patients: the max or mean of their cases.")
-@click.option("--replicates", type=click.IntRange(100), default=2000, show_default=True, help="Bootstrap draws.")
+@click.option(
+    "--threshold",
+    "rule",
+    default="youden",
+    show_default=True,
+    help="Rule on validation data: youden, f1 or 0.5.",
+)
+@click.option(
+    "--part",
+    type=click.Choice(["test", "val"]),
+    default="test",
+    show_default=True,
+    help="Part to score.",
+)
+@click.option(
+    "--per-patient",
+    type=click.Choice(["max", "mean"]),
+    help="Score patients: the max or mean of their cases.",
+)
+@click.option(
+    "--replicates",
+    type=click.IntRange(100),
+    default=2000,
+    show_default=True,
+    help="Bootstrap draws.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(run: str, rule: str, part: str, per_patient: str | None, replicates: int, as_json: bool) -> None:
+def command(
+    run: str, rule: str, part: str, per_patient: str | None, replicates: int, as_json: bool
+) -> None:
     """Metrics of RUN (a run's folder) with intervals, recomputed from its predictions."""
     import json
 
@@ -28,7 +52,12 @@ def command(run: str, rule: str, part: str, per_patient: str | None, replicates:
     if per_patient:
         predictions = aggregate(predictions, per_patient)
     evaluation = evaluate(
-        predictions, threshold_rule=rule, replicates=replicates, seed=opened.record.seed, reference=opened.main, part=part
+        predictions,
+        threshold_rule=rule,
+        replicates=replicates,
+        seed=opened.record.seed,
+        reference=opened.main,
+        part=part,
     )
     if as_json:
         click.echo(json.dumps(evaluation.to_json(), indent=2))

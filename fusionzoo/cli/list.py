@@ -11,12 +11,14 @@ from fusionzoo.errors import UnknownComponent, nearest
 @click.command()
 @click.argument("kind", required=False)
 def command(kind: str | None) -> None:
-    """Parts by name: encoders, necks, fusions, heads, datasets, systems; all of them without KIND."""
+    """Parts by name; KIND is encoders, necks, fusions, heads, datasets or systems."""
     by_plural = {plural: single for single, plural in registry.PLURALS.items()}
     single = by_plural.get(kind or "", kind)
     if kind is not None and single not in registry.PLURALS:
         known = ", ".join(by_plural)
-        raise UnknownComponent(f"There is no kind of part called {kind!r}. {nearest(kind, by_plural)}Kinds: {known}.")
+        raise UnknownComponent(
+            f"There is no kind of part called {kind!r}. {nearest(kind, by_plural)}Kinds: {known}."
+        )
     for one in [single] if kind else registry.PLURALS:
         entries = registry.entries(str(one))
         click.echo(click.style(registry.PLURALS[str(one)], bold=True) + f" ({len(entries)})")
@@ -25,4 +27,7 @@ def command(kind: str | None) -> None:
             origin = "" if entry.origin == "fusionzoo" else f"[{entry.origin}] "
             click.echo(f"  {entry.name:<{width}}  {origin}{entry.summary}".rstrip())
     for part in registry.broken():
-        click.echo(f"Set aside: {part.kind} {part.name} of {part.origin}; see 'fusionzoo plugins'.", err=True)
+        click.echo(
+            f"Set aside: {part.kind} {part.name} of {part.origin}; see 'fusionzoo plugins'.",
+            err=True,
+        )

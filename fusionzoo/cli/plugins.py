@@ -10,8 +10,13 @@ from fusionzoo.errors import PluginError
 
 @click.command()
 def command() -> None:
-    """Parts that plugins add, and those that were set aside with the reason. FUSIONZOO_PLUGINS=off loads none."""
-    found = [entry for kind in registry.PLURALS for entry in registry.entries(kind) if entry.origin != "fusionzoo"]
+    """Parts that plugins add, and what was set aside. FUSIONZOO_PLUGINS=off loads none."""
+    found = [
+        entry
+        for kind in registry.PLURALS
+        for entry in registry.entries(kind)
+        if entry.origin != "fusionzoo"
+    ]
     for entry in found:
         try:
             registry.load(entry.kind, entry.name)

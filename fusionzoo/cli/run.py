@@ -19,7 +19,9 @@ def _settings(pairs: tuple[str, ...], named: dict[str, Any]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, _ = pair.partition("=")
         if not equals:
-            raise BadOption(f"--set takes name=value, for instance --set patience=5; given {pair!r}.")
+            raise BadOption(
+                f"--set takes name=value, for instance --set patience=5; given {pair!r}."
+            )
         ((_, value),) = parse_chain(f"set({pair})").calls[0].options
         settings[name.strip()] = value
     return settings | {name: value for name, value in named.items() if value is not None}
@@ -27,19 +29,51 @@ def _settings(pairs: tuple[str, ...], named: dict[str, Any]) -> dict[str, Any]:
 
 @click.command()
 @combo_options
-@click.option("--dataset", default="lidc", show_default=True, help="Name with options, or the path of a manifest.")
-@click.option("--fold", type=int, help="Fold to test on, from 0; without it, the data set's one split.")
-@click.option("--folds", type=click.IntRange(2), help="Number of folds, where the data come without; 5 unless the data set says otherwise.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of weights, order and dropout.")
+@click.option(
+    "--dataset",
+    default="lidc",
+    show_default=True,
+    help="Name with options, or the path of a manifest.",
+)
+@click.option(
+    "--fold", type=int, help="Fold to test on, from 0; without it, the data set's one split."
+)
+@click.option(
+    "--folds",
+    type=click.IntRange(2),
+    help="Number of folds, where the data come without; 5 unless the data set says otherwise.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of weights, order and dropout.",
+)
 @click.option("--epochs", type=int, help="Most epochs of image stages and joint training.")
 @click.option("--batch-size", type=int, help="Cases a step.")
 @click.option("--lr", type=float, help="Peak learning rate of image stages and joint training.")
-@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Any other training setting; repeatable.")
+@click.option(
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Any other training setting; repeatable.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
-@click.option("--precision", default="32-true", show_default=True, help="32-true, 16-mixed, bf16-mixed or 64-true.")
+@click.option(
+    "--precision",
+    default="32-true",
+    show_default=True,
+    help="32-true, 16-mixed, bf16-mixed or 64-true.",
+)
 @click.option("--out", default="runs", show_default=True, help="Folder of all runs.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
-@click.option("--fresh", is_flag=True, help="Delete what an earlier run of the same settings left, and start again.")
+@click.option(
+    "--fresh",
+    is_flag=True,
+    help="Delete what an earlier run of the same settings left, and start again.",
+)
 def command(
     spec: str | None,
     system: str | None,
@@ -60,7 +94,7 @@ def command(
     resume: bool,
     fresh: bool,
 ) -> None:
-    """Train a combo on a data set, test it, and leave a record.
+    r"""Train a combo on a data set, test it, and leave a record.
 
     \b
     fusionzoo run --encoder penet3d --fusion msca
@@ -82,20 +116,33 @@ def command(
     opened = open_dataset(dataset)
     combo = chosen_combo(spec, system, encoders, fusion, head, opened.spec)
     planned = plan_run(
-        combo, dataset=opened, fold=fold, num_folds=folds, seed=seed, precision=precision, training=settings
+        combo,
+        dataset=opened,
+        fold=fold,
+        num_folds=folds,
+        seed=seed,
+        precision=precision,
+        training=settings,
     )
     planned = planned.reopened_by(dataset_text(dataset))
     console.print(f"[bold]{planned.combo}[/bold]", highlight=False)
     parts = {"train": planned.split.train, "val": planned.split.val, "test": planned.split.test}
     counts = ", ".join(f"{len(rows)} {name}" for name, rows in parts.items())
-    console.print(f"{opened.spec.name}: {counts} ({planned.split.scheme}), no patient in two parts", highlight=False)
+    console.print(
+        f"{opened.spec.name}: {counts} ({planned.split.scheme}), no patient in two parts",
+        highlight=False,
+    )
     for warning in opened.warnings:
         console.print(f"[yellow]{warning}[/yellow]", highlight=False)
     with TerminalProgress(console) as progress:
-        record = execute(planned, device=device, out=out, resume=resume, fresh=fresh, observer=progress)
+        record = execute(
+            planned, device=device, out=out, resume=resume, fresh=fresh, observer=progress
+        )
     folder = Path(out) / record.run_id
     print_results(console, record.evaluation, open_run(folder).main)
     seconds = record.cost.train_seconds or 0
-    console.print(f"\n{record.cost.parameters:,} parameters, trained in {seconds:.0f} s", highlight=False)
+    console.print(
+        f"\n{record.cost.parameters:,} parameters, trained in {seconds:.0f} s", highlight=False
+    )
     for name in ("record.json", *sorted(path.name for path in folder.glob("*.png"))):
         console.print(f"  {folder / name}", highlight=False)

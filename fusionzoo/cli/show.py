@@ -7,7 +7,12 @@ import click
 
 @click.command()
 @click.argument("spec")
-@click.option("--dataset", default="lidc", show_default=True, help="Data set whose shapes and suggestions to use.")
+@click.option(
+    "--dataset",
+    default="lidc",
+    show_default=True,
+    help="Data set whose shapes and suggestions to use.",
+)
 def command(spec: str, dataset: str) -> None:
     """Parts, options, shapes between the parts, parameters, FLOPs and memory of SPEC.
 
@@ -33,23 +38,36 @@ def command(spec: str, dataset: str) -> None:
     console = Console(soft_wrap=True)
     console.print(f"[bold]{resolved.combo}[/bold]  [dim]{resolved.hash}[/dim]", highlight=False)
     if str(resolved.combo) != str(combo):
-        console.print(f"[dim]with what data set {data.name!r} suggests; you wrote: {combo}[/dim]", highlight=False)
+        console.print(
+            f"[dim]with what data set {data.name!r} suggests; you wrote: {combo}[/dim]",
+            highlight=False,
+        )
     inputs = ", ".join(f"{m.name} {'x'.join(map(str, m.shape))}" for m in data.modalities)
     console.print(f"inputs: {inputs}", highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("stream", "part", "gives"):
         table.add_column(name, overflow="fold")
     table.add_column("parameters", justify="right")
-    for stage in resolved.stages:
+    streams = list(dict.fromkeys(stage.feature for stage in resolved.stages))
+    for stage in sorted(resolved.stages, key=lambda stage: streams.index(stage.feature)):
         part = f"[dim]({stage.part})[/dim]" if stage.conversion else stage.part
-        table.add_row(stage.feature, part, stage.gives, f"{stage.parameters:,}" if stage.parameters else "")
+        table.add_row(
+            stage.feature, part, stage.gives, f"{stage.parameters:,}" if stage.parameters else ""
+        )
     console.print(table)
     total = sum(stage.parameters for stage in resolved.stages)
     flops = count_flops(resolved.combo, data)
-    counted = f"{flops / 1e9:,.3f} GFLOPs a case" if flops is not None else "FLOPs can't be counted for this combo"
+    counted = (
+        f"{flops / 1e9:,.3f} GFLOPs a case"
+        if flops is not None
+        else "FLOPs can't be counted for this combo"
+    )
     held = activation_bytes(resolved.combo, data)
     activations = f", activations {held / 2**20:,.1f} MiB a case" if held is not None else ""
-    console.print(f"{total:,} parameters ({total * 4 / 2**20:,.1f} MiB in float32{activations}); {counted}", highlight=False)
+    console.print(
+        f"{total:,} parameters ({total * 4 / 2**20:,.1f} MiB in float32{activations}); {counted}",
+        highlight=False,
+    )
     for where, options in resolved.options.items():
         if options:
             told = ", ".join(f"{key}={print_value(value)}" for key, value in options.items())

@@ -1,0 +1,1 @@
+"""Data: manifests, tables, images, splits, augmentation and loading."""

@@ -1,4 +1,4 @@
-"""What a data set is: cases with patients, targets, images and table rows, and where all of it came from."""
+"""What a data set is: cases with patients, targets, images, table rows, and their origin."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ class TableColumns:
     Args:
         numeric: Columns that hold numbers.
         categorical: Columns that hold one of the listed values, one-hot encoded in this order.
-        missing: What an empty cell becomes: the training median (or an all-zero one-hot), the same with one
-            0/1 flag column per numeric column, or an error.
-        scale: `standard` to zero mean and unit deviation, `minmax` to [-1, 1], `none`; numeric columns only.
+        missing: What an empty cell becomes: the training median (or an all-zero one-hot), the same
+            with one 0/1 flag column per numeric column, or an error.
+        scale: `standard` to zero mean and unit deviation, `minmax` to [-1, 1], `none`; numeric
+            columns only.
     """
 
     numeric: tuple[str, ...] = ()
@@ -41,8 +42,9 @@ class TableColumns:
 class AbstractDataset(ABC):
     """Cases of one collection.
 
-    A subclass takes keyword options (and a `root` where it reads user files), checks everything it can at
-    construction and raises one `DataError` with all problems. Rows of all arrays are in the order of `cases`.
+    A subclass takes keyword options (and a `root` where it reads user files), checks everything it
+    can at construction and raises one `DataError` with all problems. Rows of all arrays are in the
+    order of `cases`.
     """
 
     #: Where the data come from and what their licence asks, in a few lines.
@@ -56,7 +58,8 @@ class AbstractDataset(ABC):
     targets: Mapping[str, np.ndarray]
     #: Per table modality, its columns' roles.
     columns: Mapping[str, TableColumns]
-    #: A split that comes with the data: 'train', 'val' or 'test' per case, or fold numbers; None where there is none.
+    #: A split that comes with the data: 'train', 'val' or 'test' per case, or fold numbers; None
+    #: where there is none.
     given_split: np.ndarray | None = None
     given_folds: np.ndarray | None = None
     #: Folds to make where the data come without, and the seed that draws them.
@@ -83,4 +86,3 @@ class AbstractDataset(ABC):
     def present(self, modality: str) -> np.ndarray:
         """Which cases have this modality; all of them, unless a data set says otherwise."""
         return np.ones(len(self.cases), dtype=bool)
-

@@ -1,4 +1,4 @@
-"""New cases for a finished run: the roles that it was trained with, as a `dataset.yaml`, over another manifest."""
+"""New cases for a finished run: its data set's roles as a `dataset.yaml`, over another manifest."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from fusionzoo.spec import DataSpec
 def roles_text(dataset: AbstractDataset) -> str:
     """The `dataset.yaml` under which new cases of a data set can be given as a manifest.
 
-    A manifest's own text is kept. For a data set with a reader of its own, images and volumes are read from the
-    column of their name, at the size and in the scale that the data set gives them (see `AbstractDataset.image`).
+    A manifest's own text is kept. For a data set with a reader of its own, images and volumes are
+    read from the column of their name, at the size and in the scale that the data set gives them
+    (see `AbstractDataset.image`).
     """
     if isinstance(dataset, Manifest):
         return dataset.roles.text
@@ -41,7 +42,10 @@ def _roles(spec: DataSpec, columns: Mapping[str, TableColumns]) -> dict[str, Any
         }
         for name, roles in columns.items()
     }
-    targets = {t.name: {"column": t.name, "type": "multiclass", "classes": list(t.classes)} for t in spec.tasks}
+    targets = {
+        t.name: {"column": t.name, "type": "multiclass", "classes": list(t.classes)}
+        for t in spec.tasks
+    }
     return {"schema": 1, "name": spec.name, "images": images, "tables": tables, "targets": targets}
 
 
@@ -49,6 +53,7 @@ def open_new_cases(manifest: Path, roles: Path) -> AbstractDataset:
     """New cases without targets, read as strictly as those that the run was trained on.
 
     Raises:
-        DataError: Everything that is wrong, unknown categories and words in number columns included.
+        DataError: Everything that is wrong, unknown categories and words in number columns
+            included.
     """
     return Manifest(path=manifest, roles=roles, predict=True)

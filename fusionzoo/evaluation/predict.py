@@ -36,7 +36,9 @@ def predict(
             rows.append(batch.index.cpu())
             for task in tasks:
                 found[task.name].append(probabilities(output.logits[task.name], task))
-    return torch.cat(rows).numpy(), {name: torch.cat(parts).numpy() for name, parts in found.items()}
+    return torch.cat(rows).numpy(), {
+        name: torch.cat(parts).numpy() for name, parts in found.items()
+    }
 
 
 def prediction_blocks(

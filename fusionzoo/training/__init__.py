@@ -1,1 +1,1 @@
-"""Training: settings, one short loop, stages, and checkpoints that survive a kill at any instant."""
+"""Training: settings, a short loop, stages, and checkpoints that survive a kill at any time."""

@@ -2,16 +2,18 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 
 class WeightAverage:
-    """`average = decay * average + (1 - decay) * weight` after every step, from the first step's weights on.
+    """After every step, `average = decay * average + (1 - decay) * weight`.
 
-    Early on the decay is `(1 + steps) / (10 + steps)` where that is smaller, so that the random start is forgotten.
-    Buffers of floating point (running statistics) are averaged too; everything frozen is left out.
+    Early on the decay is `(1 + steps) / (10 + steps)` where that is smaller, so that the random
+    start is forgotten. Buffers of floating point (running statistics) are averaged too; everything
+    frozen is left out.
 
     Args:
         module: What is trained.
@@ -22,7 +24,7 @@ class WeightAverage:
         self.decay = decay
         self.steps = 0
         frozen = {id(b) for m in module.modules() if _frozen(m) for b in m.buffers()}
-        self._live = [p for p in module.parameters() if p.requires_grad]
+        self._live: list[Tensor] = [p for p in module.parameters() if p.requires_grad]
         self._live += [b for b in module.buffers() if b.is_floating_point() and id(b) not in frozen]
         self._average = [tensor.detach().clone() for tensor in self._live]
 
@@ -48,11 +50,11 @@ class WeightAverage:
         for tensor, value in zip(self._live, values, strict=True):
             tensor.copy_(value)
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         """All that a checkpoint must keep."""
         return {"steps": self.steps, "average": [tensor.cpu() for tensor in self._average]}
 
-    def restore(self, state: Mapping[str, object]) -> None:
+    def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint's state."""
         self.steps = state["steps"]
         for own, kept in zip(self._average, state["average"], strict=True):

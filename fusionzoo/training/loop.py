@@ -1,4 +1,4 @@
-"""One stage of training: steps, epochs, the best weights kept, and a checkpoint after every epoch."""
+"""One stage of training: steps, epochs, the best weights, and a checkpoint after every epoch."""
 
 import copy
 import math
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from lightning_fabric import Fabric
@@ -34,13 +34,15 @@ from fusionzoo.training.score import validation_scores
 
 @runtime_checkable
 class Loader(Protocol):
-    """What the loop needs of a loader: batches, their number, and an order that is a function of the epoch."""
+    """What the loop needs of a loader: batches, their number, an order that the epoch fixes."""
 
     def __iter__(self) -> Iterator[Batch]: ...
 
     def __len__(self) -> int: ...
 
-    def set_epoch(self, epoch: int) -> None: ...
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the order and the augmentation of an epoch."""
+        ...
 
 
 #: From the index of the cases in a batch and the epoch to streams that were encoded before.
@@ -80,7 +82,7 @@ def total_loss(
     present: Mapping[str, Tensor],
     tasks: Sequence[TaskSpec],
     supervised: Mapping[str, float],
-    kind: str,
+    kind: Literal["bce", "focal"],
 ) -> Tensor:
     """Weighted sum over supervised outputs of the mean task loss, plus the auxiliary losses.
 
@@ -186,17 +188,29 @@ class StageTrainer:
                     self.best = _state(self.stage.model)
             lr = optimizer.param_groups[0]["lr"]
             seconds = time.perf_counter() - started
-            self.reports.append(EpochReport(epoch + 1, loss, val_loss, val_auroc, lr, seconds, better))
+            self.reports.append(
+                EpochReport(epoch + 1, loss, val_loss, val_auroc, lr, seconds, better)
+            )
             self._save(optimizer, averaged)
             self.observer.epoch(self.name, self.reports[-1])
         if self.best is None:
-            raise RunError(f"Stage {self.name!r} never reached a finite validation loss. Try a smaller lr (it is {self.lr}).")
+            raise RunError(
+                f"Stage {self.name!r} never reached a finite validation loss. Try a smaller lr "
+                f"(it is {self.lr})."
+            )
         self.stage.model.load_state_dict(self.best)
-        self.observer.stage_finished(self.name, [report for report in self.reports if report.best][-1])
+        self.observer.stage_finished(
+            self.name, [report for report in self.reports if report.best][-1]
+        )
         return self.reports
 
     def _epoch(
-        self, wrapped: Any, optimizer: Any, averaged: WeightAverage | None, train: Loader, epoch: int
+        self,
+        wrapped: Any,
+        optimizer: Any,
+        averaged: WeightAverage | None,
+        train: Loader,
+        epoch: int,
     ) -> float:
         """All steps of one epoch; the mean loss."""
         self.stage.train()
@@ -212,7 +226,9 @@ class StageTrainer:
             optimizer.zero_grad()
             self.fabric.backward(loss)
             if self.config.clip:
-                self.fabric.clip_gradients(wrapped, optimizer, max_norm=self.config.clip, error_if_nonfinite=False)
+                self.fabric.clip_gradients(
+                    wrapped, optimizer, max_norm=self.config.clip, error_if_nonfinite=False
+                )
             optimizer.step()
             if averaged is not None:
                 averaged.update()
@@ -244,7 +260,11 @@ class StageTrainer:
     def _better(self, val_loss: float, val_auroc: float) -> bool:
         score = val_auroc if self.config.monitor == "auroc" else -val_loss
         earlier = [self._score(report) for report in self.reports if report.best]
-        return math.isfinite(val_loss) and not math.isnan(score) and (not earlier or score > max(earlier))
+        return (
+            math.isfinite(val_loss)
+            and not math.isnan(score)
+            and (not earlier or score > max(earlier))
+        )
 
     def _stopped(self) -> bool:
         """Whether patience has run out."""
@@ -275,8 +295,10 @@ class StageTrainer:
         state = load_checkpoint(self.path)
         if state["identity"] != self.identity:
             raise RunError(
-                f"The checkpoint {str(self.path)!r} belongs to another run (its identity is {state['identity']}, this "
-                f"one's {self.identity}): spec, data, split, settings or seed differ. Choose another folder with --out."
+                f"The checkpoint {str(self.path)!r} belongs to another run (its identity is "
+                f"{state['identity']}, this "
+                f"one's {self.identity}): spec, data, split, settings or seed differ. Choose "
+                "another folder with --out."
             )
         self.reports = [EpochReport(**report) for report in state["reports"]]
         self.stage.model.load_state_dict(state["model"])

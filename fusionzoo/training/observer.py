@@ -11,8 +11,8 @@ class EpochReport:
         epoch: Counted from 1.
         train_loss: Mean over the steps, auxiliary losses included.
         val_loss: Cross-entropy on validation data, mean over tasks.
-        val_auroc: AUROC on validation data, mean over tasks (one-vs-rest for more than two classes); NaN where
-            it is undefined.
+        val_auroc: AUROC on validation data, mean over tasks (one-vs-rest for more than two
+            classes); NaN where it is undefined.
         lr: Learning rate at the epoch's end.
         seconds: Wall time of the epoch, validation included.
         best: Whether this epoch is the best so far.
@@ -31,7 +31,7 @@ class Observer:
     """Hears of stages, steps and epochs; does nothing."""
 
     def stage_started(self, stage: str, epochs: int, steps: int, done: int) -> None:
-        """A stage of `epochs` epochs with `steps` steps each begins, `done` epochs of it in an earlier process."""
+        """A stage of `epochs` epochs of `steps` steps begins; `done` epochs are done already."""
 
     def step(self, stage: str) -> None:
         """One optimiser step is done."""

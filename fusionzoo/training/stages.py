@@ -1,8 +1,9 @@
 """From a combo and a split to trained models: the staged recipe, or everything at once.
 
-Staged (MMCAF-Net, Sec. 3): each image branch is trained alone with a head of its own and then frozen; its features are
-computed once; the fusion, the heads and the tables' encoders are trained on them. Tables are trained alone too, so
-that the gain of fusing can be seen. Joint: all parts learn together.
+Staged (MMCAF-Net, Sec. 3): each image branch is trained alone with a head of its own and then
+frozen; its features are computed once; the fusion, the heads and the tables' encoders are trained
+on them. Tables are trained alone too, so that the gain of fusing can be seen. Joint: all parts
+learn together.
 """
 
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,8 @@ from fusionzoo.training.config import TrainConfig
 from fusionzoo.training.loop import Known, StageModel, StageTrainer
 from fusionzoo.training.observer import EpochReport, Observer
 
-#: Features of frozen trunks are kept in memory up to this many bytes; above it the trunk runs at every step.
+#: Features of frozen trunks are kept in memory up to this many bytes; above it the trunk runs at
+#: every step.
 CACHE_LIMIT = 2 * 1024**3
 
 
@@ -38,7 +40,8 @@ class Trained:
     """What training leaves.
 
     Args:
-        models: The combo's model under `fused` (or the one modality's name), and each baseline under its modality.
+        models: The combo's model under `fused` (or the one modality's name), and each baseline
+            under its modality.
         main: Name of the combo's model.
         history: Epoch reports per stage.
         recipe: `staged` or `joint`, as it was resolved.
@@ -80,8 +83,20 @@ class Trainer:
         identity: str,
         observer: Observer,
     ):
-        self.combo, self.dataset, self.split, self.encoders, self.config = combo, dataset, split, encoders, config
-        self.seed, self.fabric, self.folder, self.identity, self.observer = seed, fabric, folder, identity, observer
+        self.combo, self.dataset, self.split, self.encoders, self.config = (
+            combo,
+            dataset,
+            split,
+            encoders,
+            config,
+        )
+        self.seed, self.fabric, self.folder, self.identity, self.observer = (
+            seed,
+            fabric,
+            folder,
+            identity,
+            observer,
+        )
         self.kinds = {modality.name: modality.kind for modality in dataset.spec.modalities}
 
     def train(self) -> Trained:
@@ -98,8 +113,14 @@ class Trainer:
         shared = any(len(binding.inputs) > 1 for binding in self.combo.bindings)
         possible = model.fusion is not None and not model.exchanges and not shared
         if self.config.recipe == "staged" and not possible:
-            why = "there is nothing to fuse" if model.fusion is None else "its branches exchange features or share an encoder"
-            raise BadOption(f"The spec {str(self.combo)!r} can't be trained in stages: {why}. Use recipe=joint.")
+            why = (
+                "there is nothing to fuse"
+                if model.fusion is None
+                else "its branches exchange features or share an encoder"
+            )
+            raise BadOption(
+                f"The spec {str(self.combo)!r} can't be trained in stages: {why}. Use recipe=joint."
+            )
         if self.config.recipe != "auto":
             return self.config.recipe
         return "staged" if possible and tables and len(tables) < len(model.features) else "joint"
@@ -130,7 +151,10 @@ class Trainer:
                 self._baseline(trained, binding)
         for feature in frozen:
             model.trunks[feature.encoder].load_state_dict(
-                {**model.trunks[feature.encoder].state_dict(), **_shared_state(model, trained.models[feature.name], feature)}
+                {
+                    **model.trunks[feature.encoder].state_dict(),
+                    **_shared_state(model, trained.models[feature.name], feature),
+                }
             )
         known, cached = self._cache(model, frozen)
         read = tuple(m for f in model.features if f.name not in cached for m in f.modalities)
@@ -143,7 +167,13 @@ class Trainer:
         solo = assemble(self._solo(binding), self.dataset.spec, seed=self.seed)
         (feature,) = solo.features[:1]
         trained.models[feature.name] = solo
-        self._stage(trained, feature.name, solo, table=self._is_table(feature), modalities=feature.modalities)
+        self._stage(
+            trained,
+            feature.name,
+            solo,
+            table=self._is_table(feature),
+            modalities=feature.modalities,
+        )
 
     def _stage(
         self,
@@ -177,14 +207,17 @@ class Trainer:
         train = self.loader(self.split.train, wanted, train=True)
         val = self.loader(self.split.val, wanted)
         trained.history[name] = trainer.run(train, val)
-        if model.fusion is not None and type(model.fusion).fit_features is not AbstractFusion.fit_features:
-            self._fit_features(model, self.loader(self.split.train, wanted), known)
-        if model.fusion is not None and type(model.fusion).fit is not AbstractFusion.fit:
-            self._fit_decision(model, val, known)
+        fusion = model.fusion
+        if fusion is not None and type(fusion).fit_features is not AbstractFusion.fit_features:
+            self._fit_features(model, fusion, self.loader(self.split.train, wanted), known)
+        if fusion is not None and type(fusion).fit is not AbstractFusion.fit:
+            self._fit_decision(model, fusion, val, known)
         model.eval()
 
     @torch.no_grad()
-    def _fit_features(self, model: FusionModel, train: CaseLoader, known: Known | None) -> None:
+    def _fit_features(
+        self, model: FusionModel, fusion: AbstractFusion, train: CaseLoader, known: Known | None
+    ) -> None:
         """Fit what gradients don't, on each training case once, without augmentation."""
         model.eval()
         features, present, targets = [], [], []
@@ -196,10 +229,12 @@ class Trainer:
             features.append({name: x.float().cpu() for name, x in adapted.items()})
             present.append({name: there.cpu() for name, there in context.present.items()})
             targets.append({task: codes.cpu() for task, codes in batch.targets.items()})
-        model.fusion.fit_features(*(_joined(parts) for parts in (features, present, targets)))
+        fusion.fit_features(*(_joined(parts) for parts in (features, present, targets)))
 
     @torch.no_grad()
-    def _fit_decision(self, model: FusionModel, val: CaseLoader, known: Known | None) -> None:
+    def _fit_decision(
+        self, model: FusionModel, fusion: AbstractFusion, val: CaseLoader, known: Known | None
+    ) -> None:
         """Fit what the fusion decides after training, on validation logits."""
         model.eval()
         logits: dict[str, dict[str, list[Any]]] = {}
@@ -212,13 +247,21 @@ class Trainer:
                     logits.setdefault(part, {}).setdefault(task, []).append(values.float().cpu())
             for task, codes in batch.targets.items():
                 targets.setdefault(task, []).append(codes.cpu())
-        model.fusion.fit(
-            {part: {task: torch.cat(v) for task, v in by_task.items()} for part, by_task in logits.items()},
+        fusion.fit(
+            {
+                part: {task: torch.cat(v) for task, v in by_task.items()}
+                for part, by_task in logits.items()
+            },
             {task: torch.cat(v) for task, v in targets.items()},
         )
 
     def loader(
-        self, indices: np.ndarray, modalities: tuple[str, ...], *, train: bool = False, augmented: bool = False
+        self,
+        indices: np.ndarray,
+        modalities: tuple[str, ...],
+        *,
+        train: bool = False,
+        augmented: bool = False,
     ) -> CaseLoader:
         """Cases in order, or shuffled, balanced and augmented for training."""
         preset = self.config.augment if train or augmented else "none"
@@ -240,11 +283,14 @@ class Trainer:
         model.eval()
         split, views = self.split, self.config.views
         wanted = tuple(m for feature in frozen for m in feature.modalities)
-        probe = next(iter(self.loader(split.val[: self.config.batch_size], wanted))).to(self.fabric.device)
+        probe = next(iter(self.loader(split.val[: self.config.batch_size], wanted))).to(
+            self.fabric.device
+        )
         needed = cached_bytes(model, frozen, probe, len(split.train) + len(split.val), views)
         if needed > CACHE_LIMIT:
             self.observer.note(
-                f"Frozen features would take {needed / 1024**3:.1f} GiB; they are computed at every step instead."
+                f"Frozen features would take {needed / 1024**3:.1f} GiB; they are computed at "
+                "every step instead."
             )
             return (lambda index, epoch: {}), set()
         caches = {feature.name: FeatureCache(len(self.dataset.cases)) for feature in frozen}
@@ -256,7 +302,9 @@ class Trainer:
             for view in range(views):
                 augmented.set_epoch(view)
                 cache.add_view(encode_all(trunk, model, feature, augmented, self.fabric.device))
-        return (lambda index, epoch: {name: cache(index, epoch) for name, cache in caches.items()}), set(caches)
+        return (
+            lambda index, epoch: {name: cache(index, epoch) for name, cache in caches.items()}
+        ), set(caches)
 
 
 def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
@@ -268,4 +316,8 @@ def _shared_state(model: FusionModel, solo: FusionModel, feature: Feature) -> di
     """Trunk weights of a branch trained alone that the fused model has too."""
     (source,) = solo.trunks.values()
     own = model.trunks[feature.encoder].state_dict()
-    return {key: value for key, value in source.state_dict().items() if key in own and own[key].shape == value.shape}
+    return {
+        key: value
+        for key, value in source.state_dict().items()
+        if key in own and own[key].shape == value.shape
+    }

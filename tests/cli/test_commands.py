@@ -77,10 +77,32 @@ def test_data_show(call, small_data):
 
 def test_run_evaluate_and_predict(call, small_data, tmp_path):
     out_folder = tmp_path / "runs"
-    quick = ["--epochs", 1, "--batch-size", 8, "--set", "fuse_epochs=2", "--set", "views=1", "--device", "cpu"]
-    code, out, errors = call("run", "--spec", SPEC, "--dataset", small_data, "--out", out_folder, *quick)
+    quick = [
+        "--epochs",
+        1,
+        "--batch-size",
+        8,
+        "--set",
+        "fuse_epochs=2",
+        "--set",
+        "views=1",
+        "--device",
+        "cpu",
+    ]
+    code, out, errors = call(
+        "run", "--spec", SPEC, "--dataset", small_data, "--out", out_folder, *quick
+    )
     assert code == 0, errors
-    for words in ("AUROC", "fused", "ct alone", "table alone", "Specificity", "95% intervals", "record.json", "roc.png"):
+    for words in (
+        "AUROC",
+        "fused",
+        "ct alone",
+        "table alone",
+        "Specificity",
+        "95% intervals",
+        "record.json",
+        "roc.png",
+    ):
         assert words in out
     (run,) = out_folder.iterdir()
     code, out, _ = call("evaluate", run)
@@ -108,24 +130,48 @@ def test_flags_fill_a_combo_from_the_data_set(call):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--encoder", "penet3d", "--fusion", "msac"], ["No fusion is called 'msac'", "Closest: msca"]),
-        (["--encoder", "penet3d(deph=50)", "--fusion", "msca"], ["no option 'deph'", "Closest: depth"]),
+        (
+            ["--encoder", "penet3d", "--fusion", "msac"],
+            ["No fusion is called 'msac'", "Closest: msca"],
+        ),
+        (
+            ["--encoder", "penet3d(deph=50)", "--fusion", "msca"],
+            ["no option 'deph'", "Closest: depth"],
+        ),
         (["--encoder", "penet3d(width=abc)"], ["takes a number, not 'abc'"]),
         (["--spec", "ct=penet3d -> msca"], ["No head is called 'msca'"]),
-        (["--spec", "ct=mlp -> linear"], ["Encoder 'mlp' reads table", "'ct' is a volume", "penet3d"]),
-        (["--spec", "ct=penet3d, table=kan+e3d_msca -> msca -> linear"], ["Neck 'e3d_msca' needs a pyramid"]),
-        (["--spec", "ct=penet3d, tabel=kan -> msca -> linear"], ["no modality 'tabel'", "Closest: table"]),
+        (
+            ["--spec", "ct=mlp -> linear"],
+            ["Encoder 'mlp' reads table", "'ct' is a volume", "penet3d"],
+        ),
+        (
+            ["--spec", "ct=penet3d, table=kan+e3d_msca -> msca -> linear"],
+            ["Neck 'e3d_msca' needs a pyramid"],
+        ),
+        (
+            ["--spec", "ct=penet3d, tabel=kan -> msca -> linear"],
+            ["no modality 'tabel'", "Closest: table"],
+        ),
         (["--spec", "ct=penet3d("], ["Expected", "^"]),
         (["--spec", "ct=penet3d -> linear", "--fusion", "msca"], ["--spec and --fusion both say"]),
-        (["--encoder", "ct=penet3d", "--encoder", "table=kan"], ["2 modalities (ct, table) need a fusion"]),
+        (
+            ["--encoder", "ct=penet3d", "--encoder", "table=kan"],
+            ["2 modalities (ct, table) need a fusion"],
+        ),
         ([], ["Nothing says what to build"]),
-        (["--spec", "ct=penet3d -> linear", "--dataset", "nowhere/dataset.yaml"], ["nowhere/dataset.yaml"]),
+        (
+            ["--spec", "ct=penet3d -> linear", "--dataset", "nowhere/dataset.yaml"],
+            ["nowhere/dataset.yaml"],
+        ),
         (["--spec", "ct=penet3d -> linear", "--dataset", "lidc(size=3)"], ["size"]),
         (["--spec", "ct=penet3d -> linear", "--fold", "9"], ["9"]),
         (["--spec", "ct=penet3d -> linear", "--set", "epochs"], ["--set takes name=value"]),
         (["--spec", "ct=penet3d -> linear", "--set", "epoch=3"], ["no setting 'epoch'", "epochs"]),
         (["--spec", "ct=penet3d -> linear", "--lr", "-1"], ["lr must be above 0"]),
-        (["--spec", "ct=penet3d(weights='no.pth') -> linear", "--epochs", "1"], ["No weights file", "no.pth"]),
+        (
+            ["--spec", "ct=penet3d(weights='no.pth') -> linear", "--epochs", "1"],
+            ["No weights file", "no.pth"],
+        ),
         (["--spec", "ct=penet3d -> linear", "--device", "tpu"], ["There is no device 'tpu'"]),
         (["--spec", "ct=penet3d -> linear", "--resume", "--fresh"], ["Give one of them"]),
         (["--sepc", "x"], ["--sepc"]),
@@ -140,7 +186,13 @@ def test_all_problems_of_the_data_come_at_once(call, tmp_path):
     path = small_manifest.write(tmp_path / "data")
     small_manifest.change(path, age={5: "4O"}, sex={6: "X"}, patient={2: "p23"})
     (path.parent / "scans" / "p03v0.npy").write_bytes(b"\x93NUMPY")
-    errors = refused(call("run", "--spec", SPEC, "--dataset", path, "--out", tmp_path), "4O", "'X'", "p23", "p03v0.npy")
+    errors = refused(
+        call("run", "--spec", SPEC, "--dataset", path, "--out", tmp_path),
+        "4O",
+        "'X'",
+        "p23",
+        "p03v0.npy",
+    )
     assert "4 problems" in errors
 
 
@@ -156,7 +208,10 @@ def test_a_split_with_one_class_is_refused(call, tmp_path):
 
 def test_an_output_folder_that_cannot_be_written(call, small_data, tmp_path):
     (tmp_path / "runs").write_text("")
-    refused(call("run", "--spec", SPEC, "--dataset", small_data, "--out", tmp_path / "runs"), "Can't write")
+    refused(
+        call("run", "--spec", SPEC, "--dataset", small_data, "--out", tmp_path / "runs"),
+        "Can't write",
+    )
 
 
 def test_a_run_that_is_not_there(call, tmp_path):
@@ -171,11 +226,18 @@ def test_an_unknown_command(call):
 def test_plugins(call):
     code, out, _ = call("plugins")
     assert code == 0
+    assert "No plugins are installed." in out or "  " in out
 
 
 def test_the_installed_command_prints_no_traceback():
     done = subprocess.run(
-        [sys.executable, "-c", "from fusionzoo.cli import main; main()", "show", "ct=nothing -> linear"],
+        [
+            sys.executable,
+            "-c",
+            "from fusionzoo.cli import main; main()",
+            "show",
+            "ct=nothing -> linear",
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -70,7 +70,7 @@ def test_the_frozen_branch_is_the_one_that_was_trained_alone(small_data):
 
 
 def test_cached_features_change_no_number(small_data, monkeypatch):
-    """Without augmented views the cache is exact: training on it equals running the frozen trunk every step."""
+    """Without augmented views, training on the cache equals running the frozen trunk."""
     spec = f"{IMAGE}, table=mlp -> concat -> linear"
     settings = {"views": 0, "augment": "none", "balance": "oversample"}
     _, cached = train(small_data, spec, **settings)
