@@ -237,6 +237,17 @@ def test_a_model_of_one_modality_needs_it_everywhere(tmp_path):
     assert plan_run(SPEC, dataset=str(path)).split.train.size
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
+def test_other_precisions_train_and_can_be_used_again(small_data, tmp_path, precision):
+    record = start(small_data, tmp_path, precision=precision)
+    assert record.training.settings["precision"] == precision
+    frame = predict_cases(open_run(tmp_path / record.run_id), str(small_data), device="cpu")
+    kept = open_run(tmp_path / record.run_id).predictions()
+    kept = kept.select(part="test", task="relapse", output="fused")
+    found = frame.set_index("case").loc[list(kept.cases), "p_1"]
+    np.testing.assert_allclose(found, kept.probs[:, 1], atol=1e-4)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

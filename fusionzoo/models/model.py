@@ -120,8 +120,9 @@ class FusionModel(nn.Module):
         return Context(present, batch.targets, batch.index)
 
     def read(self, feature: Feature, batch: Batch) -> Tensor:
-        """What one stream reads; stacked modalities are joined on channels."""
-        inputs = [batch.inputs[name] for name in feature.modalities]
+        """What one stream reads, as the weights' type; stacked modalities are joined on channels."""
+        dtype = next(self.parameters()).dtype
+        inputs = [batch.inputs[name].to(dtype) for name in feature.modalities]
         return inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1)
 
     def encode(self, batch: Batch, context: Context, known: Mapping[str, Any]) -> dict[str, Any]:
