@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import click
 
+from fusionzoo.cli._doctor import doctor
+from fusionzoo.cli._prepare import prepare
+
 
 @click.group()
 def command() -> None:
@@ -85,3 +88,7 @@ def show(dataset: str, fold: int | None, folds: int | None) -> None:
         console.print(f"[yellow]{warning}[/yellow]", highlight=False)
     if opened.about:
         console.print(f"\n{opened.about}", highlight=False, markup=False)
+
+
+command.add_command(doctor)
+command.add_command(prepare)
