@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import fusionzoo
 from fusionzoo.api import open_run, plan_run, predict_cases
@@ -235,6 +236,39 @@ def test_a_model_of_one_modality_needs_it_everywhere(tmp_path):
     with pytest.raises(DataError, match=r"1 cases have no 'ct' \(p00v0\)"):
         plan_run("ct=penet3d(depth=14, width=0.25) -> linear", dataset=str(path))
     assert plan_run(SPEC, dataset=str(path)).split.train.size
+
+
+def test_several_tasks_are_learnt_and_scored_together(tmp_path):
+    path = small_manifest.write(tmp_path / "data")
+    rows = small_manifest.read(path)
+    grades = {line: ["low", "mid", "high"][line % 3] for line in range(2, len(rows) + 2)}
+    small_manifest.change(path, grade=grades | {5: ""})
+    binary = "relapse: {column: relapse, type: binary, positive: 1}"
+    grade = "grade: {column: grade, type: multiclass, classes: [low, mid, high], missing: ignore}"
+    small_manifest.replace(path, binary, f"{binary}\n  {grade}")
+    record = start(path, tmp_path / "runs")
+    rows = {(row.task, row.output): row for row in record.evaluation.results}
+    assert {task for task, _ in rows} == {"relapse", "grade", "mean"}
+    assert rows["relapse", "fused"].threshold is not None
+    assert rows["grade", "fused"].threshold is None
+    assert len(rows["grade", "fused"].class_counts) == 3
+    folder = tmp_path / "runs" / record.run_id
+    frame = predict_cases(open_run(folder), str(path), device="cpu")
+    assert set(frame["task"]) == {"relapse", "grade"}
+    assert (folder / "roc-grade.png").is_file()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+def test_a_run_on_a_gpu(small_data, tmp_path, precision):
+    record = start(small_data, tmp_path, device="cuda", precision=precision)
+    assert record.environment.hardware.gpu
+    frame = predict_cases(open_run(tmp_path / record.run_id), str(small_data), device="cpu")
+    kept = open_run(tmp_path / record.run_id).predictions()
+    kept = kept.select(part="test", task="relapse", output="fused")
+    found = frame.set_index("case").loc[list(kept.cases), "p_1"]
+    np.testing.assert_allclose(found, kept.probs[:, 1], atol=2e-2)
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-mixed"])
