@@ -44,11 +44,13 @@ def suggest(combo: Combo, data: DataSpec) -> Combo:
         try:
             known = registry.options(kind, call.name)
         except FusionZooError:
-            return call  # assembly tells of it, with everything else that is unknown
+            return call  # assembly tells of it, as of what is given twice
         first = next(iter(known), "")
         said = tuple((key or first, value) for key, value in call.options)
-        offered = data.suggestions.get(call.name, {})
         taken = {key for key, _ in said}
+        if len(taken) < len(said):
+            return call
+        offered = data.suggestions.get(call.name, {})
         open_ = [(k, cast(Value, v)) for k, v in offered.items() if k in known and k not in taken]
         return Call(call.name, (*said, *open_), call.column)
 

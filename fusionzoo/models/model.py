@@ -120,7 +120,7 @@ class FusionModel(nn.Module):
         return Context(present, batch.targets, batch.index)
 
     def read(self, feature: Feature, batch: Batch) -> Tensor:
-        """What one stream reads, as the weights' type; stacked modalities are joined on channels."""
+        """What one stream reads, in the weights' type; stacked modalities side by side."""
         dtype = next(self.parameters()).dtype
         inputs = [batch.inputs[name].to(dtype) for name in feature.modalities]
         return inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1)

@@ -9,6 +9,9 @@ from fusionzoo.interface import Batch
 from fusionzoo.models.assemble import assemble_meta
 from fusionzoo.spec import DataSpec
 
+#: What torch raises where an operation can't do without the numbers.
+_NEEDS_MEMORY = (NotImplementedError, RuntimeError, TypeError)
+
 
 def example_batch(data: DataSpec, size: int, device: torch.device) -> Batch:
     """A batch of the right shapes, all zeros, every modality present."""
@@ -32,7 +35,7 @@ def count_flops(combo: Combo, data: DataSpec) -> int | None:
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(example_batch(data, 1, torch.device("meta")))
-    except (NotImplementedError, RuntimeError):
+    except _NEEDS_MEMORY:
         return None
     return int(counter.get_total_flops())
 
@@ -45,9 +48,9 @@ def activation_bytes(combo: Combo, data: DataSpec) -> int | None:
     model = assemble_meta(combo, data).eval()
     total = 0
 
-    def add(module: nn.Module, given: object, output: object) -> None:
+    def add(module: nn.Module, given: tuple[object, ...], output: object) -> None:
         nonlocal total
-        if isinstance(output, Tensor):
+        if isinstance(output, Tensor) and all(output is not x for x in given):
             total += output.numel() * output.element_size()
 
     hooks = [
@@ -56,7 +59,7 @@ def activation_bytes(combo: Combo, data: DataSpec) -> int | None:
     try:
         with torch.no_grad():
             model(example_batch(data, 1, torch.device("meta")))
-    except (NotImplementedError, RuntimeError):
+    except _NEEDS_MEMORY:
         return None
     finally:
         for hook in hooks:

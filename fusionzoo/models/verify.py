@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fusionzoo.errors import FusionZooError, LayoutMismatch
-from fusionzoo.interface import AbstractEncoder, AbstractFusion, AbstractHead, Context, Features
+from fusionzoo.interface import AbstractEncoder, AbstractFusion, AbstractHead, Context
 from fusionzoo.spec import FeatureSpec, Modality, TaskSpec
 
 #: Cases of the batch that is run; two, so that an axis of length one does not pass for the batch.
@@ -144,7 +144,7 @@ def _compare(
         _compare_one(f"{what} for {name!r}", found[name], spec)
 
 
-def _compare_one(what: str, found: Features, declared: FeatureSpec) -> None:
+def _compare_one(what: str, found: Any, declared: FeatureSpec) -> None:
     wanted = [f"{shape}" for shape in _shapes(declared)]
     pyramid = declared.layout == "pyramid"
     each = found if isinstance(found, list | tuple) else [found]
