@@ -11,13 +11,13 @@ to it, where the release scales every image to 1024.
 import logging
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
-from timm.layers import resample_abs_pos_embed_nhwc
+from timm.layers.pos_embed import resample_abs_pos_embed_nhwc
 from timm.models.vision_transformer_sam import VisionTransformerSAM
 from torch import Tensor, nn
 
@@ -101,7 +101,8 @@ class SAM(AbstractEncoder):
         self.taps = tuple(k * quarter - 1 for k in (2, 3, 4))
         self.sides = _sides(modality, img_size)
         embed_dim, num_heads = round(width * embed_dim), round(width * num_heads)
-        self.vit = VisionTransformerSAM(
+        build: Any = VisionTransformerSAM  # its annotations are narrower than what it takes
+        self.vit = build(
             img_size=self.sides,
             patch_size=PATCH,
             num_classes=0,
@@ -214,7 +215,7 @@ def _resample(official: Tensor, own: Tensor, name: str) -> Tensor:
 def _resize(x: Tensor, size: Sequence[int]) -> Tensor:
     """Averaged where an axis shrinks, interpolated linearly where it grows."""
     smaller = [min(have, want) for have, want in zip(x.shape[2:], size, strict=True)]
-    pool = F.adaptive_avg_pool3d if x.ndim == 5 else F.adaptive_avg_pool2d
+    pool: Any = F.adaptive_avg_pool3d if x.ndim == 5 else F.adaptive_avg_pool2d
     return resize_to(pool(x, smaller), size, align_corners=False)
 
 

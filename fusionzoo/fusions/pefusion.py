@@ -10,6 +10,7 @@ net judges in the end has a classifier of its own while the encoders learn.
 
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -119,7 +120,9 @@ class PEFusion(AbstractFusion):
     ):
         super().__init__()
         self.given, self.scheme, self.num_neurons = dict(given), scheme, num_neurons
-        self.shape = {"num_hidden": num_hidden, "activation": activation, "dropout": dropout}
+        self.network = partial(
+            FullyConnected, num_hidden=num_hidden, activation=activation, dropout=dropout
+        )
         self.outputs = dict(given)
         if scheme in _EARLY:
             self.outputs = {"fused": FeatureSpec.vector(num_neurons)}
@@ -168,11 +171,9 @@ class PEFusion(AbstractFusion):
     def _build_networks(self) -> None:
         widths = [sum(self.given[name].channels for name in group) for group in self.groups]
         if self.scheme != "early":
-            self.networks = nn.ModuleList(
-                FullyConnected(width, self.num_neurons, **self.shape) for width in widths
-            )
+            self.networks = nn.ModuleList(self.network(width, self.num_neurons) for width in widths)
             widths = [self.num_neurons] * len(widths)
-        self.classifier = FullyConnected(sum(widths), self.num_neurons, **self.shape)
+        self.classifier = self.network(sum(widths), self.num_neurons)
 
     def _build_places(self) -> None:
         """A matrix and offsets per fitted judge and task, zero until they are fitted."""
@@ -225,7 +226,7 @@ class PEFusion(AbstractFusion):
             return self._judge(
                 0, {t.name: _stacked(logits, tuple(self.given), t) for t in self.tasks}
             )
-        judges = {name: (name,) for name in self.given}
+        judges: dict[str, tuple[str, ...]] = {name: (name,) for name in self.given}
         if self.scheme in _ELASTIC and self.fitted:
             judged = {name for group in self.groups for name in group}
             judges = {name: (name,) for name in self.given if name not in judged}

@@ -100,6 +100,12 @@ class AbstractModulation(AbstractFusion):
                 f"{count}. Use {-count} to {count - 1}."
             )
         self.level %= count
+        if stages[self.image][self.level].layout != "map":
+            raise LayoutMismatch(
+                f"Channels of a map are scaled and shifted; the encoder of {self.image!r} gives a "
+                f"{stages[self.image][self.level]} there. Use an encoder with maps (penet3d, "
+                "resnet3d)."
+            )
         table = stages[self.table][min(self.level, len(stages[self.table]) - 1)]
         channels = stages[self.image][self.level].channels
         code_channels = table.channels + (channels if self.sees_map else 0)
@@ -124,17 +130,17 @@ class AbstractModulation(AbstractFusion):
 
 
 def image_and_table(stages: Mapping[str, Sequence[FeatureSpec]]) -> tuple[str, str]:
-    """Names of the one modality that goes through maps and of the one that goes through vectors.
+    """Names of the one modality that goes through vectors and of the one that doesn't.
 
     Raises: LayoutMismatch: there is not one of each
     """
     layouts = {name: specs[-1].layout for name, specs in stages.items()}
-    images = [name for name, layout in layouts.items() if layout == "map"]
+    images = [name for name, layout in layouts.items() if layout != "vector"]
     tables = [name for name, layout in layouts.items() if layout == "vector"]
     if len(images) != 1 or len(tables) != 1:
         found = ", ".join(f"{name} goes through a {layout}" for name, layout in layouts.items())
         raise LayoutMismatch(
-            f"One encoder with maps and one with vectors are needed between the stages; {found}. "
+            f"One encoder with maps and one with vectors are needed; {found}. "
             "Use one image encoder (penet3d, resnet3d) and one table encoder (identity, mlp)."
         )
     return images[0], tables[0]

@@ -70,6 +70,8 @@ def test_tanh_bounds_the_scale() -> None:
 def test_finds_the_image_and_the_table() -> None:
     image, table = [FeatureSpec.map(4, (2, 2), (8, 8))], [FeatureSpec.vector(3)]
     assert image_and_table({"table": table, "ct": image}) == ("ct", "table")
+    deep = [FeatureSpec.pyramid(image[0].levels * 2)]
+    assert image_and_table({"ct": deep, "table": table}) == ("ct", "table")
     message = "a goes through a map, b goes through a map. Use one image encoder"
     with pytest.raises(LayoutMismatch, match=message):
         image_and_table({"a": image, "b": image})
@@ -86,3 +88,6 @@ def test_bad_options() -> None:
     stages = {"ct": [FeatureSpec.map(4, (2, 2), (8, 8))], "table": [FeatureSpec.vector(3)]}
     with pytest.raises(BadOption, match="level=-2 is no stage of the encoder of 'ct', which has 1"):
         FiLM(given).attach(stages, [])
+    tokens = {"ct": [FeatureSpec.tokens(9, 4)], "table": [FeatureSpec.vector(3)]}
+    with pytest.raises(LayoutMismatch, match="the encoder of 'ct' gives a 9 tokens of 4 channels"):
+        FiLM(given, level=0).attach(tokens, [])
