@@ -28,7 +28,7 @@ class Plan:
         combo: The spec with the data set's suggestions written out, canonical.
         stages: Parts and conversions in the order of the flow.
         options: Per component call, all of its options, defaults included.
-        pretrained: Per component call, the weights file that it was filled from.
+        weights: Per component call, the file that it was filled from.
     """
 
     combo: Combo
