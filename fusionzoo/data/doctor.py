@@ -97,7 +97,7 @@ class Report:
             patients = {one.patient_id for one in facts}
             slices = sum(one.shape[0] for one in facts)
             if own:
-                title = f"{letter} {name}".strip()
+                title = f"{letter} {name}".strip().replace("_", " ")
                 told.append((title, len(patients), len(own), slices, len(boxed)))
         return told
 

@@ -36,6 +36,7 @@ th { text-align: left; font-weight: 600; color: var(--soft); }
 th, td { padding: .35rem .9rem .35rem 0; border-bottom: 1px solid var(--line);
 vertical-align: top; overflow-wrap: anywhere; }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.bars { width: 14rem; } td:first-child { white-space: nowrap; }
 .bar { background: var(--bar); height: .6rem; border-radius: .3rem; min-width: 2px; }
 ul.checks { list-style: none; padding: 0; margin: 0; }
 ul.checks li { padding: .25rem 0 .25rem 4.2rem; text-indent: -4.2rem; }
@@ -99,7 +100,10 @@ def _checks(report: Report) -> str:
 def _classes(report: Report) -> str:
     rows = report.classes()
     most = max((row[1] for row in rows), default=1)
-    bars = [f"<div class='bar' style='width:{100 * row[1] / most:.0f}%'></div>" for row in rows]
+    bars = [
+        f"<div class='bars'><div class='bar' style='width:{100 * row[1] / most:.0f}%'></div></div>"
+        for row in rows
+    ]
     cells = [(escape(row[0]), *row[1:], bar) for row, bar in zip(rows, bars, strict=True)]
     return _table(("class", "patients", "series", "slices", "patients with boxes", ""), cells)
 

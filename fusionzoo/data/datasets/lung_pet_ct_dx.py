@@ -103,13 +103,13 @@ class LungPETCTDx(AbstractDataset):
             "raw_stored_values": raw_stored_values,
             "num_slices": num_slices,
             "size": size,
-            "window_hu": tuple(window_hu),
+            "window_hu": tuple(map(float, window_hu)),
             "mean": mean,
             "stages": stages,
             "seed": seed,
         }
         self._letters, self._raw, self._mean = tuple(classes), raw_stored_values, mean
-        self._length, self._size, self._window = num_slices, size, tuple(window_hu)
+        self._length, self._size, self._window = num_slices, size, tuple(map(float, window_hu))
         self._refuse(root, cache, annotations)
         notes: list[str] = []
         found = open_cache(Path(cache)).series if cache else _in_files(Path(str(root)))
