@@ -93,8 +93,8 @@ def table(records: list[RunRecord]) -> str:
         wins = sum(a > b for a, b in zip(found[outputs[0]], found[name], strict=True))
         lines.append(
             f"`{outputs[0]}` against `{name}`: {gap:+.3f} AUROC ({gap - 1.96 * se:+.3f} to "
-            f"{gap + 1.96 * se:+.3f}), p {_equals(p)} (paired, over all test sets); better in {wins} "
-            f"of {len(records)} folds, p {_equals(test.p)} (corrected t-test over folds).\n"
+            f"{gap + 1.96 * se:+.3f}), p {_equals(p)} (paired, over all test sets); better in "
+            f"{wins} of {len(records)} folds, p {_equals(test.p)} (corrected t-test over folds).\n"
         )
     environment = first.environment
     lines += [

@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from fusionzoo.evaluation.delong import CLUSTERED
 from fusionzoo.evaluation.metrics import METRICS
 from fusionzoo.evaluation.results import Comparison, Evaluation
 
@@ -55,12 +56,15 @@ def print_results(console: Console, evaluation: Evaluation, main: str) -> None:
 
 
 def _gain(comparison: Comparison) -> str:
-    """'fused - ct: AUROC +0.031 (0.012 to 0.052), p 0.002 (DeLong)'."""
+    """'fused against ct alone: AUROC +0.031 (+0.012 to +0.052), p = 0.002 (paired DeLong)'."""
     from fusionzoo.evaluation.results import format_p
 
     gap = comparison.differences["auroc"]
     p = format_p(comparison.p)
-    how = "DeLong" if comparison.delong else "bootstrap"
+    how = "bootstrap"
+    if comparison.delong:
+        clustered = comparison.delong.method == CLUSTERED
+        how = "DeLong, clustered by patient" if clustered else "DeLong"
     return (
         f"{comparison.output} against {comparison.other} alone: AUROC {gap.value:+.3f} "
         f"({gap.low:+.3f} to {gap.high:+.3f}), p {p if p.startswith('<') else '= ' + p} (paired "
