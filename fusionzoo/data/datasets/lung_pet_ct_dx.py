@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -86,14 +86,14 @@ class LungPETCTDx(AbstractDataset):
         clinical: str | None = None,
         annotations: str | None = None,
         classes: Sequence[str] = ("A", "G"),
-        series: Literal["longest", "annotated", "all"] = "longest",
-        lesion_windows: Literal["off", "oracle"] = "off",
+        series: str = "longest",
+        lesion_windows: str = "off",
         raw_stored_values: bool = False,
         num_slices: int = 12,
         size: int = 192,
         window_hu: Sequence[float] = (-100.0, 900.0),
         mean: float = 0.15897,
-        stages: Literal["ordinal", "categories"] = "ordinal",
+        stages: str = "ordinal",
         seed: int = 0,
     ):
         self.options = {
