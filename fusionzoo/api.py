@@ -1,5 +1,6 @@
 """The package from Python: build a model, run a combo on a data set, open a finished run."""
 
+import hashlib
 import json
 import resource
 import statistics
@@ -108,7 +109,7 @@ class RunPlan:
         return {
             "protocol": PROTOCOL,
             "spec": str(self.combo),
-            "weights": dict(self.plan.weights),
+            "weights": {part: _digest(path) for part, path in self.plan.weights.items()},
             "dataset": self.dataset.spec.name,
             "dataset_digest": self.dataset.digest,
             "split_digest": self.split.digest,
@@ -163,6 +164,11 @@ def plan_run(
     return RunPlan(
         combo, opened, dataset_text(dataset), split, fold, folds, seed, config, precision, resolved
     )
+
+
+def _digest(path: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_present(combo: Combo, dataset: AbstractDataset) -> None:

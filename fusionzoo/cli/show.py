@@ -37,7 +37,9 @@ def command(spec: str, dataset: str) -> None:
     resolved = plan(combo, data)
     console = Console(soft_wrap=True)
     console.print(f"[bold]{resolved.combo}[/bold]  [dim]{resolved.hash}[/dim]", highlight=False)
-    if str(resolved.combo) != str(combo):
+    parts = [call for b in combo.bindings for call in b.chain.calls]
+    parts += [*(combo.fusion.calls if combo.fusion else ()), combo.head]
+    if any(call.name in data.suggestions for call in parts) and resolved.combo != combo:
         console.print(
             f"[dim]with what data set {data.name!r} suggests; you wrote: {combo}[/dim]",
             highlight=False,
