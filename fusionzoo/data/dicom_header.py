@@ -174,7 +174,7 @@ def import_pydicom(path: Path) -> Any:
     except ImportError:
         raise MissingExtra(
             f"Reading {path.name} needs pydicom, which is not installed. "
-            "Install it: pip install 'fusionzoo[dicom]'."
+            "Install it: pip install pydicom, or 'fusionzoo[dicom]' with decoders."
         ) from None
     return pydicom
 
