@@ -1,6 +1,7 @@
 """What a selective scan takes and what its gradients are, in one form for every backend."""
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -32,8 +33,8 @@ class Scan(NamedTuple):
     delta_softplus: bool
 
     @property
-    def sizes(self) -> tuple[int, int, int, int, int]:
-        """Batch, channels, groups, states and length."""
+    def sizes(self) -> tuple[Any, Any, Any, Any, Any]:
+        """Batch, channels, groups, states and length; numbers, or symbols while tracing."""
         batch, channels, length = self.u.shape
         return batch, channels, self.B.shape[1], self.A.shape[1], length
 
@@ -42,16 +43,24 @@ class Scan(NamedTuple):
         """What it is computed in: float64 for float64 sequences, float32 for all others."""
         return torch.float64 if self.u.dtype == torch.float64 else torch.float32
 
+    @property
+    def tensors(self) -> tuple[Tensor | None, ...]:
+        """All arguments but the last."""
+        return self[:-1]
+
+    def of(self, tensors: Iterable[Tensor | None]) -> "Scan":
+        """The same scan of other tensors."""
+        return Scan(*cast(Any, (*tensors, self.delta_softplus)))
+
     def dense(self, dtype: torch.dtype | None) -> "Scan":
         """The same with contiguous tensors, of another type where one is given."""
-        tensors = (
-            None if x is None else x.to(dtype or x.dtype).contiguous() for x in self[:-1]
+        return self.of(
+            None if x is None else x.to(dtype or x.dtype).contiguous() for x in self.tensors
         )
-        return Scan(*tensors, self.delta_softplus)
 
 
 class Gradients(NamedTuple):
-    """Gradients by argument; those of arguments that are None are empty."""
+    """Gradients by argument; what stands for those of arguments that are None means nothing."""
 
     u: Tensor
     delta: Tensor
@@ -64,7 +73,9 @@ class Gradients(NamedTuple):
     @classmethod
     def empty(cls, scan: Scan) -> "Gradients":
         """Contiguous tensors of the shapes and types of the arguments, to be filled."""
-        return cls(*(scan.u.new_empty(0) if x is None else x.new_empty(x.shape) for x in scan[:-1]))
+        return cls(
+            *(scan.u.new_empty(0) if x is None else x.new_empty(x.shape) for x in scan.tensors)
+        )
 
 
 def check(scan: Scan) -> None:

@@ -12,6 +12,7 @@ first axis. The backward pass recomputes the states; the arguments are all that 
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -32,7 +33,7 @@ def missing(device: torch.device) -> str | None:
     return None
 
 
-def kept_shape(scan: Scan) -> tuple[int, ...]:
+def kept_shape(scan: Scan) -> tuple[Any, ...]:
     """Shape of what the forward pass keeps for the backward pass: nothing."""
     return (0,)
 
@@ -105,7 +106,7 @@ def backward(scan: Scan, kept: Tensor, dy: Tensor) -> Gradients:
         block.put(found.u, du)
         block.put(found.delta, ddelta)
     for total, parts in ((found.A, dA), (found.D, dD), (found.delta_bias, dbias)):
-        torch.sum(parts.view(-1, *total.shape), 0, out=total)
+        torch.sum(parts.view(scan.u.shape[0], *total.shape), 0, out=total)
     return found
 
 
@@ -219,8 +220,8 @@ class _Recurrence:
 def _per_item(scan: Scan, x: Tensor) -> Tensor:
     """Room for `channels ...` per unit; the sum over the items is left for the end."""
     batch, channels, groups, _, _ = scan.sizes
-    shape = (batch * groups, channels // groups, *x.shape[1:]) if x.numel() else (1, 0)
-    return x.new_empty(shape)
+    width = channels // groups if x.numel() else 0
+    return x.new_empty(batch * groups, width, *x.shape[1:])
 
 
 def _blocks(scan: Scan, num_buffers: int) -> Iterator[_Block]:

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ def missing(device: torch.device) -> str | None:
     return None
 
 
-def kept_shape(scan: Scan) -> tuple[int, ...]:
+def kept_shape(scan: Scan) -> tuple[Any, ...]:
     """Shape of what the forward pass keeps: the states before every chunk."""
     batch, channels, _, states, length = scan.sizes
     return batch, -(-length // CHUNK), states, channels
@@ -75,23 +76,19 @@ def backward(scan: Scan, kept: Tensor, dy: Tensor) -> Gradients:
     outputs = [_address(x) for x in (dy, kept, du, ddelta, dA, dB, dC, dD, dbias)]
     status = library.scan_backward(*_arguments(scan), ctypes.c_int64(slices), *outputs)
     _checked(status, scan)
-    return Gradients(
-        du, ddelta, dA.sum(0), dB.sum(2), dC.sum(2), dD.sum(0), dbias.sum(0)
-    )
+    return Gradients(du, ddelta, dA.sum(0), dB.sum(2), dC.sum(2), dD.sum(0), dbias.sum(0))
 
 
 def _checked(status: int, scan: Scan) -> None:
     if status:
-        raise NotBuiltError(
-            f"the kernel has room for {MAX_STATES} states, A has {scan.A.shape[1]}"
-        )
+        raise NotBuiltError(f"the kernel has room for {MAX_STATES} states, A has {scan.A.shape[1]}")
 
 
 def _arguments(scan: Scan) -> list[object]:
     """The arguments that both kernels begin with."""
     worth = scan.u.numel() * scan.A.shape[1] // WORTH_A_THREAD
     threads = max(1, min(torch.get_num_threads(), worth))
-    tensors = [_address(x) for x in scan[:-1]]
+    tensors = [_address(x) for x in scan.tensors]
     sizes = [ctypes.c_int64(n) for n in scan.sizes]
     return [*tensors, int(scan.delta_softplus), *sizes, threads]
 

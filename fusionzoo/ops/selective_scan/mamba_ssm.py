@@ -1,5 +1,8 @@
 """Selective scan by the CUDA kernel of the mamba-ssm package, backend `mamba_ssm`."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -19,7 +22,7 @@ def missing(device: torch.device) -> str | None:
     return None
 
 
-def kept_shape(scan: Scan) -> tuple[int, ...]:
+def kept_shape(scan: Scan) -> tuple[Any, ...]:
     """Shape of what the forward pass keeps for the backward pass: nothing."""
     return (0,)
 
@@ -33,8 +36,8 @@ def forward(scan: Scan) -> tuple[Tensor, Tensor]:
 def backward(scan: Scan, kept: Tensor, dy: Tensor) -> Gradients:
     """Gradients of all arguments, by the package's own backward after a second forward pass."""
     with torch.enable_grad():
-        leaves = [None if x is None else x.detach().requires_grad_() for x in scan[:-1]]
-        y = _run(Scan(*leaves, scan.delta_softplus))
+        leaves = [None if x is None else x.detach().requires_grad_() for x in scan.tensors]
+        y = _run(scan.of(leaves))
     found = iter(torch.autograd.grad(y, [x for x in leaves if x is not None], dy))
     return Gradients(*(dy.new_empty(0) if x is None else next(found) for x in leaves))
 
@@ -46,7 +49,7 @@ def _run(scan: Scan) -> Tensor:
     return function(u, delta, A, B, C, D=D, delta_bias=bias, delta_softplus=softplus)
 
 
-def _scan_of_the_package():
+def _scan_of_the_package() -> Callable[..., Tensor]:
     from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
 
     return selective_scan_fn

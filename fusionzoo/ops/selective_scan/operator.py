@@ -154,8 +154,12 @@ def _backward(
     dtype = None if module.READS_HALF else scan.work_dtype
     with torch.autocast(u.device.type, enabled=False):
         found = module.backward(scan.dense(dtype), kept, dy.to(dtype or dy.dtype).contiguous())
-    types = (x.dtype if isinstance(x, Tensor) else u.dtype for x in scan[:-1])
-    return Gradients(*(x.to(dtype) for x, dtype in zip(found, types, strict=True)))
+    return Gradients(
+        *(
+            u.new_empty(0) if x is None else gradient.to(x.dtype)
+            for x, gradient in zip(scan.tensors, found, strict=True)
+        )
+    )
 
 
 @_backward.register_fake
@@ -203,7 +207,16 @@ def _(u: Any, delta: Any, A: Any, B: Any, C: Any, D: Any, *rest: Any, **result: 
 
 @register_flop_formula(torch.ops.fusionzoo.selective_scan_backward)
 def _(
-    dy: Any, kept: Any, u: Any, delta: Any, A: Any, B: Any, C: Any, D: Any, *rest: Any, **result: Any
+    dy: Any,
+    kept: Any,
+    u: Any,
+    delta: Any,
+    A: Any,
+    B: Any,
+    C: Any,
+    D: Any,
+    *rest: Any,
+    **result: Any,
 ) -> int:
     return 3 * _operations(u, A, D)
 

@@ -326,8 +326,8 @@ INLINE void backward_tile(step *steps, vec A, const real *B, const real *C, bits
   if (count < LANES) memset(forB, 0, sizeof forB), memset(forC, 0, sizeof forC);
   for (int i = count - 1; i >= 0; i--) {
     step *now = steps + i;
-    const vec from_y = now->dy * C[i], g = later + from_y;
-    later = later * now->a + from_y * now->a;
+    const vec g = later + now->dy * C[i];
+    later = g * now->a;
     forB[i] = (vec)((bits)(g * now->xu) & valid);
     forC[i] = (vec)((bits)(now->dy * now->h) & valid);
     const vec through = later * now[-1].h;

@@ -1,0 +1,38 @@
+"""The blocked scan against the recurrence, at lengths around its chunks' bounds."""
+
+import pytest
+import torch
+
+from fusionzoo.ops.selective_scan import blocked
+from tests.ops.selective_scan.cases import assert_equals_reference, random_scan
+
+
+@pytest.mark.parametrize("length", [1, 2, blocked.SHORT, blocked.SHORT + 1, 129, 211])
+@pytest.mark.parametrize(("groups", "states"), [(1, 1), (3, 2)])
+def test_equals_reference(length, groups, states):
+    scan = random_scan(2, 6, groups, states, length, dtype=torch.float64)
+    assert_equals_reference(blocked, scan, 1e-12)
+
+
+@pytest.mark.parametrize("states", [1, 16])
+def test_equals_reference_in_single_precision(states):
+    assert_equals_reference(blocked, random_scan(1, 5, 1, states, 100), 3e-6)
+
+
+@pytest.mark.parametrize("softplus", [False, True])
+def test_without_bias_and_skip(softplus):
+    scan = random_scan(1, 4, 2, 3, 70, softplus=softplus, extras=False, dtype=torch.float64)
+    assert_equals_reference(blocked, scan, 1e-12)
+
+
+@pytest.mark.parametrize("size", [1, 300, 700, 2000])
+def test_blocks_of_any_size_cover_everything(monkeypatch, size):
+    monkeypatch.setattr(blocked, "BLOCK_ON_CPU", size)
+    scan = random_scan(3, 10, 2, 2, 90, dtype=torch.float64)
+    assert_equals_reference(blocked, scan, 1e-12)
+
+
+def test_long_decays_underflow_without_harm():
+    scan = random_scan(1, 3, 1, 2, 200)
+    scan.A.mul_(1000)
+    assert_equals_reference(blocked, scan, 3e-6)
