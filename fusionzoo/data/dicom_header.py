@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import struct
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -298,12 +299,12 @@ def _whole(element: Any, order: Any) -> int:
 
 
 def _text(element: Any) -> str:
-    """The text of an element as it was read, without the padding of its ends."""
+    """The text of an element as it was read, without padding; equal texts share their memory."""
     value = None if element is None else element.value
     if value is None:
         return ""
     if isinstance(value, bytes):
-        return value.decode("latin-1").strip(" \0")
+        return sys.intern(value.decode("latin-1").strip(" \0"))
     return "\\".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 

@@ -52,11 +52,7 @@ class Annotations:
 
 
 def read_annotations(folder: Path) -> Annotations:
-    """All boxes of the XML files below a folder.
-
-    Raises:
-        Nothing: a file that can't be used is a problem in what is given back.
-    """
+    """All boxes of the XML files below a folder; what can't be used is a problem in the result."""
     paths = sorted(folder.rglob("*.xml"))
     boxes: dict[str, tuple[Box, ...]] = {}
     problems = []

