@@ -25,7 +25,10 @@ def combo_options(function: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             help="Encoder, 'penet3d' or 'ct=penet3d+e3d_msca'; repeat it for several.",
         ),
-        click.option("--system", help="A named system of a paper; see 'fusionzoo list systems'."),
+        click.option(
+            "--system",
+            help="A system of a paper, with its settings: 'mmcaf-net', 'mmcaf-net:official'.",
+        ),
         click.option(
             "--spec", help="The whole spec string: 'ct=penet3d, table=kan -> msca -> linear'."
         ),

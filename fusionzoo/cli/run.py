@@ -111,10 +111,17 @@ def command(
     from fusionzoo.cli._progress import TerminalProgress
     from fusionzoo.cli._results import print_results
     from fusionzoo.data.open import dataset_text, open_dataset
+    from fusionzoo.systems import load_system
 
     console = Console(soft_wrap=True)
     opened = open_dataset(dataset)
     combo = chosen_combo(spec, system, encoders, fusion, head, opened.spec)
+    if system:
+        preset = load_system(system)
+        settings = {**preset.training, **settings}
+        console.print(f"{preset.name}, preset {preset.preset!r} ({preset.paper})", highlight=False)
+        for sentence in preset.open:
+            console.print(f"[dim]open: {sentence}[/dim]", highlight=False)
     planned = plan_run(
         combo,
         dataset=opened,

@@ -29,7 +29,7 @@ def command(spec: str, dataset: str) -> None:
     from fusionzoo.models.profile import activation_bytes, count_flops
 
     data = open_dataset(dataset).spec
-    if spec in registry.names("system"):
+    if spec.partition(":")[0] in registry.names("system"):
         from fusionzoo.systems import load_system
 
         spec = load_system(spec).spec

@@ -27,9 +27,16 @@ class TrainConfig:
         lr: Peak learning rate of image stages and of joint training.
         fuse_lr: Peak learning rate of the fusion stage and of tables.
         weight_decay: Decoupled weight decay of AdamW; L2 penalty of SGD.
-        optimizer: `adamw` or `sgd` (momentum 0.9).
-        schedule: `cosine` to zero after `warmup` of the steps, or `constant`.
+        optimizer: `adamw` or `sgd`.
+        momentum: Momentum of SGD.
+        dampening: Dampening of SGD's momentum; at the momentum's own value a step is no longer than
+            without momentum.
+        decay_all: Whether weight decay acts on norms and biases too.
+        schedule: `cosine` to zero after `warmup` of the steps, `constant` after it, or `samples`:
+            counted in cases seen, whatever the number of epochs, as MMCAF-Net's release does.
         warmup: Share of all steps in which the rate rises linearly.
+        warmup_samples: Cases in which the rate rises from 0, for `samples`.
+        cosine_samples: Half a period of the cosine in cases, for `samples`.
         patience: Epochs without a better validation score before a stage stops; 0 never stops
             early.
         monitor: Validation score that picks the epoch: `loss` (lowest) or `auroc` (highest, mean
@@ -41,6 +48,11 @@ class TrainConfig:
             way; `none` does not.
         views: Augmented passes over the training part whose frozen features are cached; 0 caches
             the plain one only.
+        encoder_first: Whether a branch with necks trains its encoder alone first and freezes it for
+            the rest of the branch; the staged recipe has three stages then.
+        frozen: `eval` for frozen parts in evaluation mode, their features cached; `train` leaves
+            dropout, batch statistics and stochastic depth on, as MMCAF-Net's release does, so that
+            nothing can be cached.
         ema: Decay per step of the averaged weights that are evaluated and kept; 0 keeps the last
             ones.
         clip: Largest gradient norm; 0 leaves gradients as they are.
@@ -57,14 +69,21 @@ class TrainConfig:
     fuse_lr: float = 3e-3
     weight_decay: float = 1e-2
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    schedule: Literal["cosine", "constant"] = "cosine"
+    momentum: float = 0.9
+    dampening: float = 0.0
+    decay_all: bool = False
+    schedule: Literal["cosine", "constant", "samples"] = "cosine"
     warmup: float = 0.1
+    warmup_samples: int = 10_000
+    cosine_samples: int = 600_000
     patience: int = 0
     monitor: Literal["loss", "auroc"] = "loss"
     loss: Literal["bce", "focal"] = "bce"
     balance: Literal["none", "oversample", "weighted"] = "none"
     augment: Literal["auto", "none"] = "auto"
     views: int = 8
+    encoder_first: bool = False
+    frozen: Literal["eval", "train"] = "eval"
     ema: float = 0.0
     clip: float = 1.0
     baselines: Literal["auto", "all", "none"] = "auto"
@@ -75,16 +94,16 @@ class TrainConfig:
             for field in dataclasses.fields(self)
             if field.type == "float" and not math.isfinite(getattr(self, field.name))
         ]
-        for name in ("epochs", "fuse_epochs", "batch_size"):
+        for name in ("epochs", "fuse_epochs", "batch_size", "cosine_samples"):
             if getattr(self, name) < 1:
                 problems.append(f"{name} must be at least 1, not {getattr(self, name)}.")
         for name in ("lr", "fuse_lr"):
             if not getattr(self, name) > 0:
                 problems.append(f"{name} must be above 0, not {getattr(self, name)}.")
-        for name in ("weight_decay", "patience", "views", "clip"):
+        for name in ("weight_decay", "patience", "views", "clip", "warmup_samples"):
             if getattr(self, name) < 0:
                 problems.append(f"{name} can't be negative, it is {getattr(self, name)}.")
-        for name in ("warmup", "ema"):
+        for name in ("warmup", "ema", "momentum", "dampening"):
             if not 0 <= getattr(self, name) < 1:
                 problems.append(f"{name} must be in [0, 1), not {getattr(self, name)}.")
         if problems:

@@ -50,25 +50,32 @@ Known = Callable[[Tensor, int], Mapping[str, Any]]
 
 
 class StageModel(nn.Module):
-    """A model as one stage trains it: frozen trunks stay in evaluation mode, without gradient.
+    """A model as one stage trains it: frozen parts get no gradient.
 
     Args:
         model: The whole model.
-        frozen: Keys of the trunks that don't learn.
+        frozen: Parts of it that don't learn.
+        mode: `eval` keeps frozen parts in evaluation mode, `train` lets them follow the model.
     """
 
-    def __init__(self, model: FusionModel, frozen: frozenset[str] = frozenset()):
+    def __init__(
+        self,
+        model: FusionModel,
+        frozen: Sequence[nn.Module] = (),
+        *,
+        mode: Literal["eval", "train"] = "eval",
+    ):
         super().__init__()
         self.model = model
-        self.frozen = frozen
-        for key in frozen:
-            model.trunks[key].requires_grad_(False)
+        self._still = tuple(frozen) if mode == "eval" else ()
+        for part in frozen:
+            part.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "StageModel":
-        """Training mode for everything but the frozen trunks."""
+        """Training mode for everything but the parts that stand still."""
         super().train(mode)
-        for key in self.frozen:
-            self.model.trunks[key].eval()
+        for part in self._still:
+            part.eval()
         return self
 
     def forward(self, batch: Batch, known: Mapping[str, Any]) -> ModelOutput:
@@ -101,26 +108,39 @@ def total_loss(
 
 
 def _optimizer(stage: nn.Module, config: TrainConfig, lr: float) -> torch.optim.Optimizer:
-    """The optimiser over what learns; no weight decay on norms and biases."""
+    """The optimiser over what learns; norms and biases decay only where the settings say so."""
     trainable = [p for p in stage.parameters() if p.requires_grad]
+    decayed = [p for p in trainable if p.ndim > 1 or config.decay_all]
+    spared = [p for p in trainable if p.ndim <= 1 and not config.decay_all]
     groups = [
-        {"params": [p for p in trainable if p.ndim > 1], "weight_decay": config.weight_decay},
-        {"params": [p for p in trainable if p.ndim <= 1], "weight_decay": 0.0},
+        {"params": parameters, "weight_decay": decay}
+        for parameters, decay in ((decayed, config.weight_decay), (spared, 0.0))
+        if parameters
     ]
-    groups = [group for group in groups if group["params"]]
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=lr, momentum=0.9)
+        return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, dampening=config.dampening)
     return torch.optim.AdamW(groups, lr=lr)
 
 
-def _rate(step: int, total: int, config: TrainConfig) -> float:
-    """Share of the peak learning rate at a step."""
+def learning_rate_share(step: int, total: int, config: TrainConfig) -> float:
+    """Share of the peak learning rate at a step of `total`."""
+    if config.schedule == "samples":
+        return _share_by_samples(step * config.batch_size, config)
     warm = max(1, round(config.warmup * total))
     if step < warm:
         return (step + 1) / warm
     if config.schedule == "constant":
         return 1.0
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+
+
+def _share_by_samples(seen: int, config: TrainConfig) -> float:
+    """MMCAF-Net's released schedule: up over the first cases, then half a cosine over cases."""
+    if seen < config.warmup_samples:
+        return seen / config.warmup_samples
+    if seen >= config.cosine_samples:
+        return 0.0
+    return 0.5 * (1 + math.cos(math.pi * (seen - config.warmup_samples) / config.cosine_samples))
 
 
 class StageTrainer:
@@ -218,7 +238,9 @@ class StageTrainer:
         running = 0.0
         for number, batch in enumerate(train):
             for group in optimizer.param_groups:
-                group["lr"] = self.lr * _rate(epoch * steps + number, total, self.config)
+                group["lr"] = self.lr * learning_rate_share(
+                    epoch * steps + number, total, self.config
+                )
             batch = batch.to(self.fabric.device)
             output = wrapped(batch, self.known(batch.index, epoch))
             present = self.stage.model.context(batch).present

@@ -2,11 +2,12 @@
 
 Staged (MMCAF-Net, Sec. 3): each image branch is trained alone with a head of its own and then
 frozen; its features are computed once; the fusion, the heads and the tables' encoders are trained
-on them. Tables are trained alone too, so that the gain of fusing can be seen. Joint: all parts
-learn together.
+on them. With `encoder_first`, a branch with necks takes two stages, the encoder frozen in the
+second. Tables are trained alone too, so that the gain of fusing can be seen. Joint: all parts learn
+together.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
+from torch import nn
 
 from fusionzoo.data.dataset import AbstractDataset
 from fusionzoo.data.loader import CaseLoader
@@ -21,7 +23,7 @@ from fusionzoo.data.splits import Split
 from fusionzoo.data.tabular import TableEncoder
 from fusionzoo.data.transforms import default_augmentations
 from fusionzoo.errors import BadOption
-from fusionzoo.grammar import Binding, Combo
+from fusionzoo.grammar import Binding, Chain, Combo
 from fusionzoo.interface import AbstractFusion
 from fusionzoo.models.assemble import assemble
 from fusionzoo.models.model import Feature, FusionModel
@@ -158,14 +160,25 @@ class Trainer:
             )
         known, cached = self._cache(model, frozen)
         read = tuple(m for f in model.features if f.name not in cached for m in f.modalities)
-        keys = frozenset(feature.encoder for feature in frozen)
-        self._stage(trained, "fused", model, table=True, modalities=read, frozen=keys, known=known)
+        trunks = [model.trunk(feature) for feature in frozen]
+        self._stage(
+            trained, "fused", model, table=True, modalities=read, frozen=trunks, known=known
+        )
         return trained
 
     def _baseline(self, trained: Trained, binding: Binding) -> None:
-        """One modality with a head of its own."""
+        """One modality with a head of its own; its encoder alone before, with `encoder_first`."""
         solo = assemble(self._solo(binding), self.dataset.spec, seed=self.seed)
         (feature,) = solo.features[:1]
+        frozen: list[nn.Module] = []
+        if self.config.encoder_first and len(binding.chain.calls) > 1:
+            alone = Binding(binding.inputs, Chain(binding.chain.calls[:1]))
+            first = assemble(self._solo(alone), self.dataset.spec, seed=self.seed)
+            name = f"{feature.name} encoder"
+            self._stage(trained, name, first, table=False, modalities=feature.modalities)
+            encoder = solo.trunk(feature).encoder
+            encoder.load_state_dict(first.trunk(first.features[0]).encoder.state_dict())
+            frozen.append(encoder)
         trained.models[feature.name] = solo
         self._stage(
             trained,
@@ -173,6 +186,7 @@ class Trainer:
             solo,
             table=self._is_table(feature),
             modalities=feature.modalities,
+            frozen=frozen,
         )
 
     def _stage(
@@ -183,7 +197,7 @@ class Trainer:
         *,
         table: bool,
         modalities: Iterable[str],
-        frozen: frozenset[str] = frozenset(),
+        frozen: Sequence[nn.Module] = (),
         known: Known | None = None,
     ) -> None:
         """Train one model; `table` picks the settings for models that are quick to train."""
@@ -191,7 +205,7 @@ class Trainer:
         self.fabric.to_device(model)
         trainer = StageTrainer(
             name,
-            StageModel(model, frozen),
+            StageModel(model, frozen, mode=config.frozen),
             self.dataset.spec.tasks,
             config,
             epochs=config.fuse_epochs if table else config.epochs,
@@ -279,6 +293,8 @@ class Trainer:
 
     def _cache(self, model: FusionModel, frozen: list[Feature]) -> tuple[Known, set[str]]:
         """Features of the frozen streams, where they fit in memory."""
+        if self.config.frozen == "train":
+            return (lambda index, epoch: {}), set()
         self.fabric.to_device(model)
         model.eval()
         split, views = self.split, self.config.views

@@ -121,6 +121,20 @@ def test_run_evaluate_and_predict(call, small_data, tmp_path):
     assert target.read_text().startswith("case,task")
 
 
+def test_a_system_brings_its_settings_and_flags_override_them(call, small_data, tmp_path):
+    quick = ["--epochs", 1, "--batch-size", 8, "--set", "fuse_epochs=1", "--set", "views=0"]
+    quick += ["--device", "cpu", "--dataset", small_data, "--out", tmp_path]
+    code, out, errors = call("run", "--system", "mmcaf-net:official", *quick)
+    assert code == 0, errors
+    assert "mmcaf-net, preset 'official'" in out
+    assert "ct encoder" in out
+    (record,) = tmp_path.glob("*/record.json")
+    settings = json.loads(record.read_text())["training"]["settings"]
+    assert (settings["optimizer"], settings["dampening"], settings["epochs"]) == ("sgd", 0.9, 1)
+    assert (settings["frozen"], settings["loss"]) == ("train", "focal")
+    refused(call("run", "--system", "mmcaf-net:offical", *quick), "no preset 'offical'", "official")
+
+
 def test_flags_fill_a_combo_from_the_data_set(call):
     code, _, errors = call("run", "--encoder", "penet3d", "--fusion", "msca", "--epochs", "0")
     assert "epochs must be at least 1, not 0" in errors

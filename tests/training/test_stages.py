@@ -128,3 +128,30 @@ def test_a_decision_is_fitted_on_validation_data(small_data):
     fitted = dict(fusion.named_buffers())
     assert fitted
     assert any(not torch.allclose(value, value.mean()) for value in fitted.values())
+
+
+def test_an_encoder_may_be_trained_before_its_neck(small_data):
+    spec = f"{IMAGE}+e3d_msca, table=mlp -> concat -> linear"
+    _, trained = train(small_data, spec, encoder_first=True)
+    assert list(trained.history) == ["ct encoder", "ct", "table", "fused"]
+    assert list(trained.models) == ["fused", "ct", "table"]
+    encoder = trained.models["ct"].trunks["ct"].encoder
+    assert not any(p.requires_grad for p in encoder.parameters())
+    fused = weights(trained.models["fused"].trunks["ct"].encoder)
+    assert all(torch.equal(value, fused[name]) for name, value in weights(encoder).items())
+
+
+@pytest.mark.parametrize(("mode", "still"), [("eval", True), ("train", False)])
+def test_frozen_parts_stand_still_or_keep_their_statistics_alive(small_data, mode, still):
+    spec = f"{IMAGE}+e3d_msca(dropout=0.3), table=mlp -> concat -> linear"
+    _, trained = train(small_data, spec, frozen=mode)
+    alone = weights(trained.models["ct"].trunks["ct"])
+    fused = weights(trained.models["fused"].trunks["ct"])
+    statistics = [name for name in alone if name.endswith("running_mean")]
+    assert statistics
+    assert all(
+        torch.equal(alone[name], fused[name])
+        for name in alone
+        if "running" not in name and "num_batches" not in name
+    )
+    assert all(torch.equal(alone[name], fused[name]) for name in statistics) is still
