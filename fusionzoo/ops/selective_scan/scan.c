@@ -36,6 +36,7 @@ typedef int32_t whole;
 
 #define CHUNK 64
 #define AHEAD 64
+#define LARGE (8 << 20)
 #define MAX_STATES 64
 #define INLINE static inline __attribute__((always_inline))
 
@@ -45,6 +46,24 @@ typedef real row_vec __attribute__((vector_size(BYTES), aligned(sizeof(real)), m
 
 INLINE vec load(const real *p) { return *(const row_vec *)p; }
 INLINE void store(real *p, vec v) { *(row_vec *)p = v; }
+
+/* To memory at once, where a vector is a whole cache line: results that no cache would hold until
+ * they are read don't fetch the lines that they overwrite. */
+INLINE void store_past_caches(real *p, vec v) {
+#if defined(__AVX512F__)
+  if ((uintptr_t)p % BYTES == 0) _mm512_stream_si512((__m512i *)p, (__m512i)v);
+  else store(p, v);
+#else
+  store(p, v);
+#endif
+}
+
+INLINE void finish_stores(void) {
+#if defined(__AVX512F__)
+  _mm_sfence();
+#endif
+}
+
 INLINE vec fill(real x) { return x - (vec){0}; }
 INLINE vec choose(bits mask, vec yes, vec no) { return (vec)((mask & (bits)yes) | (~mask & (bits)no)); }
 
@@ -190,13 +209,16 @@ INLINE void load_steps(vec *v, const real *p, int64_t length, int rows, int step
   transpose(v);
 }
 
-INLINE void store_steps(real *p, vec *v, int64_t length, int rows, int steps) {
+INLINE void store_steps(real *p, vec *v, int64_t length, int rows, int steps, int large) {
   transpose(v);
-  if (rows == LANES && steps == LANES) {
+  if (rows < LANES || steps < LANES) {
+    for (int i = 0; i < rows; i++) memcpy(p + i * length, &v[i], steps * sizeof(real));
+  } else if (large) {
+#pragma GCC unroll 16
+    for (int i = 0; i < LANES; i++) store_past_caches(p + i * length, v[i]);
+  } else {
 #pragma GCC unroll 16
     for (int i = 0; i < LANES; i++) store(p + i * length, v[i]);
-  } else {
-    for (int i = 0; i < rows; i++) memcpy(p + i * length, &v[i], steps * sizeof(real));
   }
 }
 
@@ -217,7 +239,7 @@ INLINE int min_int(int64_t a, int64_t b) { return (int)(a < b ? a : b); }
 typedef struct {
   const real *u, *delta, *A, *B, *C, *D, *bias;
   int64_t batch, dim, groups, states, length, chunks;
-  int softplus;
+  int softplus, large;
 } scan;
 
 /* The steps of one tile; inlined twice, so that `steps` is a constant for whole tiles. */
@@ -261,7 +283,7 @@ static void forward_block(const scan *s, int64_t item, int64_t first, int rows, 
     load_steps(x, s->delta + at + t, L, rows, steps, AHEAD);
     if (steps == LANES) forward_tile(s, u, x, h, A, D, bias, B + t, C + t, out, LANES);
     else forward_tile(s, u, x, h, A, D, bias, B + t, C + t, out, steps);
-    store_steps(y + at + t, out, L, rows, steps);
+    store_steps(y + at + t, out, L, rows, steps, s->large);
   }
 }
 
@@ -269,7 +291,8 @@ int scan_forward(const real *u, const real *delta, const real *A, const real *B,
                  const real *D, const real *bias, int softplus_on, int64_t batch, int64_t dim,
                  int64_t groups, int64_t states, int64_t length, int threads, real *y, real *kept) {
   const scan s = {u, delta, A, B, C, D, bias, batch, dim, groups, states, length,
-                  (length + CHUNK - 1) / CHUNK, softplus_on};
+                  (length + CHUNK - 1) / CHUNK, softplus_on,
+                  batch * dim * length * (int64_t)sizeof(real) > LARGE};
   if (states > MAX_STATES) return 1;
   const int64_t width = dim / groups, blocks = (width + LANES - 1) / LANES;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
@@ -277,6 +300,7 @@ int scan_forward(const real *u, const real *delta, const real *A, const real *B,
     const int64_t item = task / (groups * blocks), block = task % blocks;
     const int64_t first = task / blocks % groups * width + block * LANES;
     forward_block(&s, item, first, min_int(LANES, width - block * LANES), y, kept);
+    finish_stores();
   }
   return 0;
 }
@@ -300,7 +324,7 @@ INLINE void prepare_tile(const scan *s, const slopes *d, step *steps, int64_t at
   load_steps(u, s->u + at, s->length, rows, count, -AHEAD);
   load_steps(delta, s->delta + at, s->length, rows, count, -AHEAD);
   load_steps(dy, d->dy + at, s->length, rows, count, -AHEAD);
-  for (int i = 0; i < rows; i++) {
+  for (int i = 0; i < rows && !(s->large && BYTES == 64); i++) {
     __builtin_prefetch(d->du + at + i * s->length, 1);
     __builtin_prefetch(d->ddelta + at + i * s->length, 1);
   }
@@ -394,8 +418,8 @@ static void backward_block(const scan *s, const slopes *d, int64_t item, int64_t
         ddelta[i] = (now->dx + now->u * now->gB) * now->slope;
         dbias += ddelta[i];
       }
-      store_steps(d->du + at + from + t, du, L, rows, some);
-      store_steps(d->ddelta + at + from + t, ddelta, L, rows, some);
+      store_steps(d->du + at + from + t, du, L, rows, some, s->large);
+      store_steps(d->ddelta + at + from + t, ddelta, L, rows, some, s->large);
     }
   }
   for (int n = 0; n < N; n++) store_part(d->dA + (item * s->dim + first) * N + n, (int)N, dA[n], rows);
@@ -411,7 +435,8 @@ int scan_backward(const real *u, const real *delta, const real *A, const real *B
                   const real *dy, const real *kept, real *du, real *ddelta, real *dA, real *dB,
                   real *dC, real *dD, real *dbias) {
   const scan s = {u, delta, A, B, C, D, bias, batch, dim, groups, states, length,
-                  (length + CHUNK - 1) / CHUNK, softplus_on};
+                  (length + CHUNK - 1) / CHUNK, softplus_on,
+                  batch * dim * length * (int64_t)sizeof(real) > LARGE};
   if (states > MAX_STATES) return 1;
   const int64_t width = dim / groups, blocks = (width + LANES - 1) / LANES;
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
@@ -423,6 +448,7 @@ int scan_backward(const real *u, const real *delta, const real *A, const real *B
     memset(d.dC, 0, size * sizeof(real));
     for (int64_t block = slice * blocks / slices; block < (slice + 1) * blocks / slices; block++)
       backward_block(&s, &d, item, group * width + block * LANES, min_int(LANES, width - block * LANES));
+    finish_stores();
   }
   return 0;
 }
