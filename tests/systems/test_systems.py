@@ -60,10 +60,10 @@ def test_presets_of_mmcaf_net() -> None:
     assert (paper.preset, paper.presets) == ("paper", ("paper", "official"))
     assert paper.spec == official.spec
     differ = {k for k in paper.training if paper.training[k] != official.training[k]}
-    assert differ == {"loss", "weight_decay"}
+    assert differ == {"loss", "weight_decay", "frozen"}
     assert paper.training["weight_decay"] == 10 * official.training["weight_decay"] == 0.01
     assert (paper.training["loss"], official.training["loss"]) == ("bce", "focal")
-    assert any("dampening" in sentence for sentence in paper.open)
+    assert any("sharpening" in sentence for sentence in paper.open)
 
 
 def test_systems_are_the_rows_of_the_tables() -> None:
