@@ -308,9 +308,9 @@ def bind(kind: str, name: str, given: Mapping[str, Any], text: str = "") -> dict
             raise BadOption(
                 f"{kind.capitalize()} {name!r} is given the option {actual!r} twice.{where}"
             )
-        if not _fits(value, hints.get(actual, Any)):
+        if not value_fits(value, hints.get(actual, Any)):
             raise BadOption(
-                f"Option {actual!r} of {kind} {name!r} takes {_say(hints[actual])}, not "
+                f"Option {actual!r} of {kind} {name!r} takes {in_words(hints[actual])}, not "
                 f"{value!r}.{where}"
             )
         chosen[actual] = _as_float(value, hints.get(actual, Any))
@@ -343,17 +343,17 @@ def _as_float(value: Any, hint: Any) -> Any:
     return float(value) if float in taken and int not in taken else value
 
 
-def _fits(value: Any, hint: Any) -> bool:
+def value_fits(value: Any, hint: Any) -> bool:
     """Whether an option's value, as the grammar gives it, agrees with the annotation."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return any(_fits(value, arg) for arg in args)
+        return any(value_fits(value, arg) for arg in args)
     if origin is Literal:
         return any(value == arg and type(value) is type(arg) for arg in args)
     if origin in (list, tuple, Sequence):
         length = len(args) if origin is tuple and Ellipsis not in args else None
         listed = isinstance(value, tuple | list) and len(value) == (length or len(value))
-        return listed and all(_fits(item, args[0]) for item in value)
+        return listed and all(value_fits(item, args[0]) for item in value)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
     if hint is int:
@@ -361,16 +361,16 @@ def _fits(value: Any, hint: Any) -> bool:
     return isinstance(value, hint) if inspect.isclass(hint) and hint is not Any else True
 
 
-def _say(hint: Any) -> str:
+def in_words(hint: Any) -> str:
     """An annotation in words."""
     origin, args = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
-        return " or ".join(_say(arg) for arg in args)
+        return " or ".join(in_words(arg) for arg in args)
     if origin is Literal:
         return " or ".join(str(arg) for arg in args)
     if origin in (list, tuple, Sequence):
         count = f" of {len(args)}" if origin is tuple and Ellipsis not in args else ""
-        return f"a list{count} ({_say(args[0])} each)"
+        return f"a list{count} ({in_words(args[0])} each)"
     words = {
         float: "a number",
         int: "a whole number",

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fusionzoo.errors import BadOption, nearest
+from fusionzoo.registry import in_words, value_fits
 
 
 @dataclass(frozen=True)
@@ -129,9 +130,9 @@ class TrainConfig:
                         f"Training has no setting {name!r}. {nearest(name, hints)}It takes: "
                         f"{', '.join(hints)}."
                     )
-                elif not _fits(value, hints[name]):
+                elif not value_fits(value, hints[name]):
                     problems.append(
-                        f"Training setting {name!r} takes {_words(hints[name])}, not {value!r}."
+                        f"Training setting {name!r} takes {in_words(hints[name])}, not {value!r}."
                     )
                 else:
                     merged[name] = float(value) if hints[name] is float else value
@@ -142,19 +143,3 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """Plain values by name."""
         return dataclasses.asdict(self)
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    if typing.get_origin(hint) is Literal:
-        return value in typing.get_args(hint)
-    if hint is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint)
-
-
-def _words(hint: Any) -> str:
-    if typing.get_origin(hint) is Literal:
-        return " or ".join(typing.get_args(hint))
-    return {int: "a whole number", float: "a number", bool: "True or False", str: "a word"}[hint]
