@@ -4,7 +4,6 @@ import ctypes
 import logging
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
