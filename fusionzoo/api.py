@@ -28,7 +28,7 @@ from fusionzoo.evaluation.predict import predict, prediction_blocks
 from fusionzoo.evaluation.predictions import Predictions
 from fusionzoo.evaluation.report import evaluate
 from fusionzoo.grammar import Binding, Call, Chain, Combo, parse
-from fusionzoo.models.assemble import assemble, plan, suggest
+from fusionzoo.models.assemble import assemble, assemble_meta, plan, suggest
 from fusionzoo.models.model import FusionModel
 from fusionzoo.models.plan import Plan
 from fusionzoo.models.profile import count_flops
@@ -384,7 +384,7 @@ def _finish(
         predictions_digest=digest,
         cost=Cost(
             parameters=sum(p.numel() for p in model.parameters()),
-            flops=count_flops(planned.combo, dataset.spec),
+            flops=count_flops(assemble_meta(planned.combo, dataset.spec), dataset.spec),
             peak_memory_mib=_peak_memory(fabric.device),
             train_seconds=round(seconds, 3),
             latency_ms=_latency(model, cases(split.test[:1]), fabric.device),

@@ -24,7 +24,7 @@ def command(spec: str, dataset: str) -> None:
     from fusionzoo import registry
     from fusionzoo.data.open import open_dataset
     from fusionzoo.grammar import parse, print_value
-    from fusionzoo.models.assemble import plan
+    from fusionzoo.models.assemble import assemble_meta
     from fusionzoo.models.complete import complete
     from fusionzoo.models.profile import activation_bytes, count_flops
 
@@ -34,7 +34,8 @@ def command(spec: str, dataset: str) -> None:
 
         spec = load_system(spec).spec
     combo = parse(spec) if "->" in spec else complete([spec], None, None, data)
-    resolved = plan(combo, data)
+    model = assemble_meta(combo, data)
+    resolved = model.plan
     console = Console(soft_wrap=True)
     console.print(f"[bold]{resolved.combo}[/bold]  [dim]{resolved.hash}[/dim]", highlight=False)
     parts = [call for b in combo.bindings for call in b.chain.calls]
@@ -58,13 +59,13 @@ def command(spec: str, dataset: str) -> None:
         )
     console.print(table)
     total = sum(stage.parameters for stage in resolved.stages)
-    flops = count_flops(resolved.combo, data)
+    flops = count_flops(model, data)
     counted = (
         f"{flops / 1e9:,.3f} GFLOPs a case"
         if flops is not None
         else "FLOPs can't be counted for this combo"
     )
-    held = activation_bytes(resolved.combo, data)
+    held = activation_bytes(model, data)
     activations = f", activations {held / 2**20:,.1f} MiB a case" if held is not None else ""
     console.print(
         f"{total:,} parameters ({total * 4 / 2**20:,.1f} MiB in float32{activations}); {counted}",

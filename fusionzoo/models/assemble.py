@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from fusionzoo import registry
 from fusionzoo.errors import BadOption, FusionZooError, LayoutMismatch, UnknownComponent, nearest
@@ -101,8 +102,20 @@ def plan(combo: Combo | str, data: DataSpec) -> Plan:
 def assemble_meta(combo: Combo | str, data: DataSpec) -> FusionModel:
     """The model without memory for its weights, each part compared with what it declares."""
     parsed = parse(combo) if isinstance(combo, str) else combo
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         return _Assembly(suggest(parsed, data), data, seed=None).model()
+
+
+class _Undrawn(TorchFunctionMode):
+    """No random filling: weights on the meta device have no values, yet drawing them is slow."""
+
+    _DRAWS = frozenset({Tensor.normal_, Tensor.uniform_, Tensor.random_, Tensor.bernoulli_})
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """The tensor itself for a draw into it, everything else as ever."""
+        return args[0] if func in self._DRAWS else func(*args, **(kwargs or {}))
 
 
 class _Assembly:

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fusionzoo.grammar import Combo
 from fusionzoo.interface import Batch
-from fusionzoo.models.assemble import assemble_meta
+from fusionzoo.models.model import FusionModel
 from fusionzoo.spec import DataSpec
 
 #: What torch raises where an operation can't do without the numbers.
@@ -25,13 +24,13 @@ def example_batch(data: DataSpec, size: int, device: torch.device) -> Batch:
     )
 
 
-def count_flops(combo: Combo, data: DataSpec) -> int | None:
-    """Floating-point operations of one case's prediction.
+def count_flops(model: FusionModel, data: DataSpec) -> int | None:
+    """Floating-point operations of one case's prediction, of a model of `assemble_meta`.
 
-    None where the combo can't run on the meta device. A multiply and an add are two operations, as
+    None where the model can't run on the meta device. A multiply and an add are two operations, as
     `torch.utils.flop_counter` counts them.
     """
-    model = assemble_meta(combo, data).eval()
+    model.eval()
     try:
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model(example_batch(data, 1, torch.device("meta")))
@@ -40,12 +39,12 @@ def count_flops(combo: Combo, data: DataSpec) -> int | None:
     return int(counter.get_total_flops())
 
 
-def activation_bytes(combo: Combo, data: DataSpec) -> int | None:
+def activation_bytes(model: FusionModel, data: DataSpec) -> int | None:
     """Memory of one case's activations while training, judged by what the innermost modules give.
 
-    None where the combo can't run on the meta device.
+    For a model of `assemble_meta`. None where it can't run on the meta device.
     """
-    model = assemble_meta(combo, data).eval()
+    model.eval()
     total = 0
 
     def add(module: nn.Module, given: tuple[object, ...], output: object) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fusionzoo.grammar import parse
+from fusionzoo.models.assemble import assemble_meta
 from fusionzoo.models.profile import activation_bytes, count_flops, example_batch
 from tests.models.toy_parts import DATA
 
@@ -15,28 +15,28 @@ PRODUCTS = 5 * 6 + 6 * 4 + 4 * (1 + 3)
 
 
 def test_a_multiply_and_an_add_are_two_operations():
-    assert count_flops(parse(VECTOR), DATA) == 2 * PRODUCTS
+    assert count_flops(assemble_meta(VECTOR, DATA), DATA) == 2 * PRODUCTS
 
 
 def test_convolutions_count_at_every_position():
     # 3 -> 4 channels at 4 x 4, 4 -> 8 at 2 x 2, kernels of 9; then heads of 4 logits on 8.
     expected = 2 * (9 * 3 * 4 * 16 + 9 * 4 * 8 * 4 + 8 * 4)
-    assert count_flops(parse("derm=toy_maps -> toy_head"), DATA) == expected
+    assert count_flops(assemble_meta("derm=toy_maps -> toy_head", DATA), DATA) == expected
 
 
 def test_two_branches_cost_what_each_costs():
-    both = parse("table=toy_vector, labs=toy_vector -> toy_join -> toy_head")
+    both = assemble_meta("table=toy_vector, labs=toy_vector -> toy_join -> toy_head", DATA)
     assert count_flops(both, DATA) == 2 * 2 * PRODUCTS
 
 
 def test_activations_are_what_the_innermost_modules_give():
-    assert activation_bytes(parse(VECTOR), DATA) == 4 * (6 + 4 + 1 + 3)
+    assert activation_bytes(assemble_meta(VECTOR, DATA), DATA) == 4 * (6 + 4 + 1 + 3)
 
 
 def test_a_combo_that_needs_memory_is_not_counted():
-    combo = parse("derm=toy_maps(numpy=True) -> toy_head")
-    assert count_flops(combo, DATA) is None
-    assert activation_bytes(combo, DATA) is None
+    model = assemble_meta("derm=toy_maps(numpy=True) -> toy_head", DATA)
+    assert count_flops(model, DATA) is None
+    assert activation_bytes(model, DATA) is None
 
 
 def test_an_example_has_every_modality_and_task():
