@@ -1,0 +1,138 @@
+"""SS2D, the selective scan of a map along four directions, and what it is made of.
+
+Source: Liu et al., VMamba, NeurIPS 2024, arXiv 2401.10166, Sec. 4.2-4.4; the released code's
+variant `v05_noz`, which has no gate.
+"""
+
+import math
+
+import torch
+from einops import einsum, rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from fusionzoo.ops.selective_scan import selective_scan
+
+NUM_DIRECTIONS = 4
+#: Bounds of the first step sizes, and the least of them.
+STEP_BOUNDS, LEAST_STEP = (1e-3, 1e-1), 1e-4
+
+
+class LayerNorm2d(nn.LayerNorm):
+    """Layer norm over the channels of a map."""
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """A map of the same shape."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class Linear2d(nn.Linear):
+    """A linear layer over the channels of a map."""
+
+    def forward(
+        self, x: Float[Tensor, "batch inputs height width"]
+    ) -> Float[Tensor, "batch outputs height width"]:
+        """A map of the same size."""
+        return F.conv2d(x, self.weight[:, :, None, None], self.bias)
+
+
+def cross_scan(
+    x: Float[Tensor, "batch channels height width"],
+) -> Float[Tensor, "batch 4 channels length"]:
+    """The map row after row, column after column, and both of these from the end."""
+    rows, columns = x.flatten(2), x.transpose(2, 3).flatten(2)
+    return torch.stack([rows, columns, rows.flip(2), columns.flip(2)], 1)
+
+
+def cross_merge(
+    y: Float[Tensor, "batch 4 channels length"], height: int, width: int
+) -> Float[Tensor, "batch channels height width"]:
+    """The sum of four sequences, each position where `cross_scan` took it from."""
+    rows = y[:, 0] + y[:, 2].flip(2)
+    columns = y[:, 1] + y[:, 3].flip(2)
+    return rows.unflatten(2, (height, width)) + columns.unflatten(2, (width, height)).transpose(
+        2, 3
+    )
+
+
+class SS2D(nn.Module):
+    """`W_out norm(merge(scan(cross_scan(silu(conv(W_in x))))))`.
+
+    For the sequence u of each direction, step sizes, B and C are linear in u: the rows of
+    `x_proj_weight` give, in this order, a projection of rank `dt_rank` that `dt_projs_weight` turns
+    into one step size per channel, then B, then C.
+
+    Args:
+        channels: Channels of the map.
+        num_states: States per channel.
+        ratio: Inner channels as a multiple of `channels`.
+        backend: Backend of the selective scan.
+    """
+
+    def __init__(
+        self, channels: int, *, num_states: int = 1, ratio: float = 1.0, backend: str = "auto"
+    ):
+        super().__init__()
+        inner, rank = round(ratio * channels), math.ceil(channels / 16)
+        self.num_states, self.rank, self.backend = num_states, rank, backend
+        self.in_proj = Linear2d(channels, inner, bias=False)
+        self.conv2d = nn.Conv2d(inner, inner, 3, padding=1, groups=inner, bias=False)
+        rows = torch.empty(NUM_DIRECTIONS, rank + 2 * num_states, inner)
+        self.x_proj_weight = nn.Parameter(rows)
+        self.dt_projs_weight = nn.Parameter(torch.empty(NUM_DIRECTIONS, inner, rank))
+        self.dt_projs_bias = nn.Parameter(torch.empty(NUM_DIRECTIONS, inner))
+        self.A_logs = nn.Parameter(torch.empty(NUM_DIRECTIONS * inner, num_states))
+        self.Ds = nn.Parameter(torch.ones(NUM_DIRECTIONS * inner))
+        self.out_norm = LayerNorm2d(inner)
+        self.out_proj = Linear2d(inner, channels, bias=False)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Steps log-uniform after the softplus; rates 1, 2, ..., as in S4D-real."""
+        for linear in self.x_proj_weight:
+            nn.init.kaiming_uniform_(linear, a=math.sqrt(5))
+        nn.init.uniform_(self.dt_projs_weight, -(self.rank**-0.5), self.rank**-0.5)
+        low, high = (math.log(bound) for bound in STEP_BOUNDS)
+        with torch.no_grad():
+            steps = self.dt_projs_bias.uniform_(low, high).exp().clamp(min=LEAST_STEP)
+            self.dt_projs_bias.copy_(steps + torch.log(-torch.expm1(-steps)))
+            rates = torch.arange(1, self.num_states + 1, dtype=self.A_logs.dtype)
+            self.A_logs.copy_(rates.log().expand_as(self.A_logs))
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """A map of the same shape."""
+        x = F.silu(self.conv2d(self.in_proj(x)))
+        sequences = cross_scan(x)
+        y = self.scan(sequences)
+        return self.out_proj(self.out_norm(cross_merge(y, *x.shape[2:])))
+
+    def scan(
+        self, sequences: Float[Tensor, "batch 4 inner length"]
+    ) -> Float[Tensor, "batch 4 inner length"]:
+        """The scan of all directions, stacked on channels: direction k is group k."""
+        pattern = "batch k inner length, k rows inner -> batch k rows length"
+        rows = einsum(sequences, self.x_proj_weight, pattern)
+        narrow, B, C = rows.split([self.rank, self.num_states, self.num_states], 2)
+        pattern = "batch k rank length, k inner rank -> batch k inner length"
+        delta = einsum(narrow, self.dt_projs_weight, pattern)
+        stacked = "batch k inner length -> batch (k inner) length"
+        y = selective_scan(
+            rearrange(sequences, stacked),
+            rearrange(delta, stacked),
+            -torch.exp(self.A_logs),
+            B,
+            C,
+            self.Ds,
+            self.dt_projs_bias.flatten(),
+            delta_softplus=True,
+            backend=self.backend,
+        )
+        return y.unflatten(1, sequences.shape[1:3])
+
+
+__all__ = ["SS2D", "LayerNorm2d", "Linear2d", "cross_merge", "cross_scan"]
