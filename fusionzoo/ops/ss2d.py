@@ -77,7 +77,7 @@ class SS2D(nn.Module):
     ):
         super().__init__()
         inner, rank = round(ratio * channels), math.ceil(channels / 16)
-        self.num_states, self.rank, self.backend = num_states, rank, backend
+        self.num_states, self.rank, self.scan_backend = num_states, rank, backend
         self.in_proj = Linear2d(channels, inner, bias=False)
         self.conv2d = nn.Conv2d(inner, inner, 3, padding=1, groups=inner, bias=False)
         rows = torch.empty(NUM_DIRECTIONS, rank + 2 * num_states, inner)
@@ -130,7 +130,7 @@ class SS2D(nn.Module):
             self.Ds,
             self.dt_projs_bias.flatten(),
             delta_softplus=True,
-            backend=self.backend,
+            backend=self.scan_backend,
         )
         return y.unflatten(1, sequences.shape[1:3])
 
