@@ -384,7 +384,7 @@ def relative(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
 
 def check_exactly(ours: FusionModel, plain: FusionModel, width: float) -> float:
     """Gap of all gradients in float64, on small volumes: without rounding there are no kinks."""
-    batch = make_batch(Size(48, width))
+    batch = make_batch(Size(32, width))
     gap = relative(graded(ours.double(), batch)[1], graded(plain.double(), batch)[1])
     ours.float()
     plain.float()
