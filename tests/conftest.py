@@ -3,8 +3,13 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import small_manifest
+
+# Property tests draw the same examples every time, and a slow machine fails none of them.
+settings.register_profile("fusionzoo", deadline=None, derandomize=True, database=None)
+settings.load_profile("fusionzoo")
 
 #: The quickest run there is: one epoch of a small PENet and of the fusion.
 QUICK = {"epochs": 1, "fuse_epochs": 2, "views": 1, "batch_size": 8}
