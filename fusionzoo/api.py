@@ -27,7 +27,7 @@ from fusionzoo.errors import BadOption, DataError, LayoutMismatch, RunError
 from fusionzoo.evaluation.predict import predict, prediction_blocks
 from fusionzoo.evaluation.predictions import Predictions
 from fusionzoo.evaluation.report import evaluate
-from fusionzoo.grammar import Binding, Call, Chain, Combo, parse
+from fusionzoo.grammar import Call, Combo, parse
 from fusionzoo.models.assemble import assemble, assemble_meta, plan, suggest
 from fusionzoo.models.model import FusionModel
 from fusionzoo.models.plan import Plan
@@ -257,9 +257,8 @@ def execute(
     folder = store.prepare(run_id)
     if any(folder.glob("*.ckpt")) and not resume:
         raise RunError(
-            f"An unfinished run of the same spec, data and settings is in {str(folder)!r}. Go "
-            "on with it: --resume. "
-            f"Or start it again: --fresh."
+            f"An unfinished run of the same spec, data and settings is in {str(folder)!r}. "
+            "Go on with it: --resume. Or start it again: --fresh."
         )
     fabric = _fabric(device, planned.precision, observer)
     started, clock = utc_now(), time.perf_counter()
@@ -461,15 +460,8 @@ class FinishedRun:
     @property
     def main(self) -> str:
         """Name of the combo's own output."""
-        return (
-            self.record.evaluation.comparisons[0].output
-            if self.record.evaluation.comparisons
-            else self._first
-        )
-
-    @property
-    def _first(self) -> str:
-        return self.record.evaluation.results[0].output
+        evaluation = self.record.evaluation
+        return (evaluation.comparisons or evaluation.results)[0].output
 
     @property
     def data(self) -> DataSpec:
@@ -494,7 +486,7 @@ class FinishedRun:
 
     def model(self, data: DataSpec) -> FusionModel:
         """The trained model, in evaluation mode."""
-        model = assemble(_without_weights(parse(self.config["spec"])), data)
+        model = assemble(parse(self.config["spec"]).map(_without_weights), data)
         path = self.folder / WEIGHTS
         try:
             state = load_file(path)
@@ -506,17 +498,9 @@ class FinishedRun:
         return model.eval()
 
 
-def _without_weights(combo: Combo) -> Combo:
-    """The combo without `weights=` options: a finished run has weights of its own."""
-
-    def one(call: Call) -> Call:
-        return Call(call.name, tuple(o for o in call.options if o[0] != "weights"), call.column)
-
-    def chain(calls: Chain) -> Chain:
-        return Chain(tuple(one(call) for call in calls.calls))
-
-    bindings = tuple(Binding(b.inputs, chain(b.chain)) for b in combo.bindings)
-    return Combo(bindings, chain(combo.fusion) if combo.fusion else None, one(combo.head))
+def _without_weights(kind: str, call: Call) -> Call:
+    """A call without its `weights=`: a finished run has weights of its own."""
+    return Call(call.name, tuple(o for o in call.options if o[0] != "weights"), call.column)
 
 
 def open_run(folder: str | Path) -> FinishedRun:

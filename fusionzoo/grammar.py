@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -120,6 +120,31 @@ class Combo(_Canonical):
         return tuple(
             name for binding in self.bindings for names in binding.inputs for name in names
         )
+
+    @property
+    def calls(self) -> tuple[tuple[str, Call], ...]:
+        """Every component with its kind (encoder, neck, fusion, head), in the order of the text."""
+        found: list[tuple[str, Call]] = []
+
+        def note(kind: str, call: Call) -> Call:
+            found.append((kind, call))
+            return call
+
+        self.map(note)
+        return tuple(found)
+
+    def map(self, change: Callable[[str, Call], Call]) -> Combo:
+        """The same combo with other calls: `change` gets each one with its kind."""
+
+        def chain(calls: Chain, first: str, rest: str) -> Chain:
+            kinds = [first, *[rest] * (len(calls.calls) - 1)]
+            return Chain(tuple(map(change, kinds, calls.calls)))
+
+        bindings = tuple(
+            Binding(b.inputs, chain(b.chain, "encoder", "neck")) for b in self.bindings
+        )
+        fusion = chain(self.fusion, "fusion", "fusion") if self.fusion else None
+        return Combo(bindings, fusion, change("head", self.head))
 
 
 def spec_hash(combo: Combo | Chain) -> str:

@@ -205,8 +205,11 @@ class AbstractFusion(nn.Module):
 
     @classmethod
     def needs(cls, given: Mapping[str, FeatureSpec], **options: Any) -> dict[str, Need]:
-        """What it takes of each modality, given the encoders' features and all its options."""
-        raise NotImplementedError
+        """What it takes of each modality, given the encoders' features and all its options.
+
+        A vector of each, where a fusion doesn't say otherwise.
+        """
+        return {name: Need(("vector",)) for name in given}
 
     @property
     def supervised(self) -> dict[str, float]:

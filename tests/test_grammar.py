@@ -428,3 +428,14 @@ def test_a_component_alone():
 def test_names(text, good):
     assert is_name(text) is good
     assert not is_name(f"{text}\n")
+
+
+def test_calls_come_with_their_kinds_and_can_be_changed():
+    combo = parse("a=b=x(k=1)+n, c=y -> f+g -> h")
+    kinds = [(kind, call.name) for kind, call in combo.calls]
+    encoders = [("encoder", "x"), ("neck", "n"), ("encoder", "y")]
+    assert kinds == [*encoders, ("fusion", "f"), ("fusion", "g"), ("head", "h")]
+    assert combo.map(lambda kind, call: call) == combo
+    bare = combo.map(lambda kind, call: Call(f"{call.name}_{kind}"))
+    assert str(bare) == "a=b=x_encoder+n_neck, c=y_encoder -> f_fusion+g_fusion -> h_head"
+    assert str(parse("a=x -> h").map(lambda kind, call: call)) == "a=x -> h"

@@ -38,9 +38,8 @@ def command(spec: str, dataset: str) -> None:
     resolved = model.plan
     console = Console(soft_wrap=True)
     console.print(f"[bold]{resolved.combo}[/bold]  [dim]{resolved.hash}[/dim]", highlight=False)
-    parts = [call for b in combo.bindings for call in b.chain.calls]
-    parts += [*(combo.fusion.calls if combo.fusion else ()), combo.head]
-    if any(call.name in data.suggestions for call in parts) and resolved.combo != combo:
+    offered = any(call.name in data.suggestions for _, call in combo.calls)
+    if offered and resolved.combo != combo:
         console.print(
             f"[dim]with what data set {data.name!r} suggests; you wrote: {combo}[/dim]",
             highlight=False,

@@ -8,7 +8,6 @@ Differs from the paper: alignment and classification are learned together; any n
 import math
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -17,7 +16,7 @@ from torch.nn import functional as F
 
 from fusionzoo.interface import AbstractFusion, Context, FusionOutput, component
 from fusionzoo.losses.contrastive import symmetric_info_nce
-from fusionzoo.spec import FeatureSpec, Need
+from fusionzoo.spec import FeatureSpec
 
 
 @component(source="Radford 2021 (CLIP), Fig. 3; Yu 2025 (MMCAF-Net), Table 3, clip_Fusion")
@@ -63,11 +62,6 @@ class CLIP(AbstractFusion):
         )
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
         self.outputs = {"fused": FeatureSpec.vector(len(given) * embed_dim)}
-
-    @classmethod
-    def needs(cls, given: Mapping[str, FeatureSpec], **options: Any) -> dict[str, Need]:
-        """A vector of each."""
-        return {name: Need(("vector",)) for name in given}
 
     def join(self, features: dict[str, Float[Tensor, "batch _"]], context: Context) -> FusionOutput:
         """The embeddings side by side, and how well they find each other."""

@@ -5,14 +5,14 @@ of 24.
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from fusionzoo.interface import AbstractFusion, Context, FusionOutput, component
-from fusionzoo.spec import FeatureSpec, Need
+from fusionzoo.spec import FeatureSpec
 
 
 @component(source="common practice; no single paper")
@@ -35,11 +35,6 @@ class Concat(AbstractFusion):
     def __init__(self, given: Mapping[str, FeatureSpec]):
         super().__init__()
         self.outputs = {"fused": FeatureSpec.vector(sum(spec.channels for spec in given.values()))}
-
-    @classmethod
-    def needs(cls, given: Mapping[str, FeatureSpec], **options: Any) -> dict[str, Need]:
-        """A vector of each."""
-        return {name: Need(("vector",)) for name in given}
 
     def join(self, features: dict[str, Float[Tensor, "batch _"]], context: Context) -> FusionOutput:
         """The vectors, in the order of the modalities."""

@@ -7,7 +7,7 @@ two encoders or two copies of the later stages; several tasks of any number of c
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from einops import rearrange
@@ -19,7 +19,7 @@ from fusionzoo.interface import AbstractFusion, Context, FusionOutput, component
 from fusionzoo.losses.classification import binary_cross_entropy, task_loss
 from fusionzoo.losses.divergence import absolute_cosine, jensen_shannon
 from fusionzoo.ops.modulation import image_and_table
-from fusionzoo.spec import FeatureSpec, Need, TaskSpec
+from fusionzoo.spec import FeatureSpec, TaskSpec
 
 _BRANCHES = ("table", "shared", "image")
 
@@ -71,11 +71,6 @@ class DrFuse(AbstractFusion):
         self.given = dict(given)
         self.hidden_dim = hidden_dim
         self.branches, self.disentangle, self.ranking = branches, disentangle, ranking
-
-    @classmethod
-    def needs(cls, given: Mapping[str, FeatureSpec], **options: Any) -> dict[str, Need]:
-        """A vector of each."""
-        return {name: Need(("vector",)) for name in given}
 
     def attach(
         self, stages: Mapping[str, Sequence[FeatureSpec]], tasks: Sequence[TaskSpec]

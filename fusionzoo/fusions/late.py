@@ -6,7 +6,7 @@ Differs from the paper: several tasks and classes, missing modalities and learne
 """
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from fusionzoo.interface import AbstractFusion, Context, FusionOutput, component
 from fusionzoo.ops.averaging import log_probs, logits_of_mean_probs
-from fusionzoo.spec import FeatureSpec, Need
+from fusionzoo.spec import FeatureSpec
 
 _ROUNDS = 1000
 _TOLERANCE = 1e-10
@@ -59,11 +59,6 @@ class Late(AbstractFusion):
         self.average = average
         self.outputs = dict(given)
         self.register_buffer("weights", torch.full((len(given),), 1 / len(given)))
-
-    @classmethod
-    def needs(cls, given: Mapping[str, FeatureSpec], **options: Any) -> dict[str, Need]:
-        """A vector of each."""
-        return {name: Need(("vector",)) for name in given}
 
     @property
     def supervised(self) -> dict[str, float]:

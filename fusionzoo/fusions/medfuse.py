@@ -5,7 +5,7 @@ Differs from the paper: any number of modalities, and any of them may be missing
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Bool, Float
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fusionzoo.interface import AbstractFusion, Context, FusionOutput, component
 from fusionzoo.losses.divergence import cosine_distance
-from fusionzoo.spec import FeatureSpec, Need, TaskSpec
+from fusionzoo.spec import FeatureSpec, TaskSpec
 
 
 @component(source="Hayat 2022 (MedFuse)")
@@ -51,11 +51,6 @@ class MedFuse(AbstractFusion):
         super().__init__()
         self.given = dict(given)
         self.hidden_dim, self.align = hidden_dim, align
-
-    @classmethod
-    def needs(cls, given: Mapping[str, FeatureSpec], **options: Any) -> dict[str, Need]:
-        """A vector of each."""
-        return {name: Need(("vector",)) for name in given}
 
     def attach(
         self, stages: Mapping[str, Sequence[FeatureSpec]], tasks: Sequence[TaskSpec]

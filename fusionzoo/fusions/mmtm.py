@@ -6,7 +6,7 @@ Differs from the paper: any number of modalities; gates are plain sigmoids, as i
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from einops import reduce
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import BadOption
 from fusionzoo.interface import AbstractFusion, Context, FusionOutput, component
-from fusionzoo.spec import FeatureSpec, Need, TaskSpec
+from fusionzoo.spec import FeatureSpec, TaskSpec
 
 
 class TransferModule(nn.Module):
@@ -81,11 +81,6 @@ class MMTM(AbstractFusion):
         super().__init__()
         self.ratio, self.placements, self.double_gate = ratio, placements, double_gate
         self.outputs = dict(given)
-
-    @classmethod
-    def needs(cls, given: Mapping[str, FeatureSpec], **options: Any) -> dict[str, Need]:
-        """A vector of each in the end."""
-        return {name: Need(("vector",)) for name in given}
 
     def attach(
         self, stages: Mapping[str, Sequence[FeatureSpec]], tasks: Sequence[TaskSpec]

@@ -9,7 +9,7 @@ has one logit for two classes, not two; any number of modalities, any of which m
 import math
 from collections.abc import Mapping, Sequence
 from itertools import combinations, pairwise
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from fusionzoo.errors import BadOption
 from fusionzoo.interface import AbstractFusion, Context, FusionOutput, component
 from fusionzoo.losses.contrastive import symmetric_info_nce
-from fusionzoo.spec import FeatureSpec, Need, TaskSpec
+from fusionzoo.spec import FeatureSpec, TaskSpec
 
 #: Widths of the layers before the last, and dropout after the first, of images and of tables.
 IMAGE_HIDDEN, IMAGE_DROPOUT = (512, 256), 0.5
@@ -93,11 +93,6 @@ class PECon(AbstractFusion):
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / temperature)))
         self.register_buffer("steps", torch.zeros((), dtype=torch.long))
         self.outputs = {name: FeatureSpec.vector(embed_dim) for name in given}
-
-    @classmethod
-    def needs(cls, given: Mapping[str, FeatureSpec], **options: Any) -> dict[str, Need]:
-        """A vector of each."""
-        return {name: Need(("vector",)) for name in given}
 
     def attach(
         self, stages: Mapping[str, Sequence[FeatureSpec]], tasks: Sequence[TaskSpec]

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from fusionzoo.errors import LayoutMismatch
 from fusionzoo.interface import AbstractFusion, Context, FusionOutput, component
 from fusionzoo.ops.averaging import logits_of_mean_probs
-from fusionzoo.spec import FeatureSpec, Need, TaskSpec
+from fusionzoo.spec import FeatureSpec, TaskSpec
 
 #: What the elastic net's grid search tries.
 GRID: Mapping[str, tuple[Any, ...]] = {
@@ -126,11 +126,6 @@ class PEFusion(AbstractFusion):
         self.outputs = dict(given)
         if scheme in _EARLY:
             self.outputs = {"fused": FeatureSpec.vector(num_neurons)}
-
-    @classmethod
-    def needs(cls, given: Mapping[str, FeatureSpec], **options: Any) -> dict[str, Need]:
-        """A vector of each."""
-        return {name: Need(("vector",)) for name in given}
 
     @property
     def supervised(self) -> dict[str, float]:

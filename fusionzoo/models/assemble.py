@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from fusionzoo import registry
 from fusionzoo.errors import BadOption, FusionZooError, LayoutMismatch, UnknownComponent, nearest
-from fusionzoo.grammar import Binding, Call, Chain, Combo, Value, parse
+from fusionzoo.grammar import Binding, Call, Combo, Value, parse
 from fusionzoo.interface import (
     AbstractEncoder,
     AbstractFusion,
@@ -41,7 +41,7 @@ def suggest(combo: Combo, data: DataSpec) -> Combo:
     An option without a name gets it, so that the same meaning has one text.
     """
 
-    def one(call: Call, kind: str) -> Call:
+    def one(kind: str, call: Call) -> Call:
         try:
             known = registry.options(kind, call.name)
         except FusionZooError:
@@ -55,15 +55,7 @@ def suggest(combo: Combo, data: DataSpec) -> Combo:
         open_ = [(k, cast(Value, v)) for k, v in offered.items() if k in known and k not in taken]
         return Call(call.name, (*said, *open_), call.column)
 
-    def chain(calls: Chain, first: str, rest: str) -> Chain:
-        kinds = [first, *[rest] * (len(calls.calls) - 1)]
-        return Chain(tuple(map(one, calls.calls, kinds)))
-
-    return Combo(
-        tuple(Binding(b.inputs, chain(b.chain, "encoder", "neck")) for b in combo.bindings),
-        chain(combo.fusion, "fusion", "fusion") if combo.fusion else None,
-        one(combo.head, "head"),
-    )
+    return combo.map(one)
 
 
 def assemble(combo: Combo | str, data: DataSpec, *, seed: int = 0) -> FusionModel:
@@ -148,14 +140,7 @@ class _Assembly:
                     f"Data set {self.data.name!r} has no modality {name!r}. "
                     f"{nearest(name, known)}It has: {', '.join(known)}."
                 )
-        calls = [
-            (c, "encoder" if i == 0 else "neck")
-            for b in self.combo.bindings
-            for i, c in enumerate(b.chain.calls)
-        ]
-        calls += [(c, "fusion") for c in (self.combo.fusion.calls if self.combo.fusion else ())]
-        calls.append((self.combo.head, "head"))
-        for call, kind in calls:
+        for kind, call in self.combo.calls:
             try:
                 registry.entry(kind, call.name)
             except FusionZooError as error:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from einops import reduce
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import BadOption, LayoutMismatch
 from fusionzoo.interface import AbstractFusion, Context, FusionOutput
-from fusionzoo.spec import FeatureSpec, Need, TaskSpec
+from fusionzoo.spec import FeatureSpec, TaskSpec
 
 
 class Modulation(nn.Module):
@@ -82,11 +82,6 @@ class AbstractModulation(AbstractFusion):
         self.build = partial(
             Modulation, bottleneck=bottleneck, scale=scale, shift=shift, activation=activation
         )
-
-    @classmethod
-    def needs(cls, given: Mapping[str, FeatureSpec], **options: Any) -> dict[str, Need]:
-        """A vector of each in the end."""
-        return {name: Need(("vector",)) for name in given}
 
     def attach(
         self, stages: Mapping[str, Sequence[FeatureSpec]], tasks: Sequence[TaskSpec]
