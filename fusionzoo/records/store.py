@@ -16,6 +16,7 @@ from typing import Any
 
 from fusionzoo.errors import RunError
 from fusionzoo.evaluation.predictions import Predictions, read_predictions, write_predictions
+from fusionzoo.records.failure import clear_failure
 from fusionzoo.records.record import RunRecord, load_record
 from fusionzoo.schema import canonical, dumps
 from fusionzoo.storage import check_writable, write_atomic
@@ -92,7 +93,7 @@ class RunStore:
         return write_predictions(self.folder(run_id) / PREDICTIONS, predictions)
 
     def write_record(self, record: RunRecord) -> Path:
-        """Write the record, the last file of a run.
+        """Write the record, the last file of a run; an earlier failure of it is forgotten.
 
         Raises:
             RunError: The run has one already, its predictions are absent or others than the record
@@ -105,7 +106,9 @@ class RunStore:
                 "Delete its folder to run it again."
             )
         self.verify(record)
-        return write_atomic(path, record.dumps())
+        write_atomic(path, record.dumps())
+        clear_failure(self.root, record.run_id)
+        return path
 
     def read_record(self, run_id: str) -> RunRecord:
         """The record of a run.
