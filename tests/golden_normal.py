@@ -28,6 +28,8 @@ def load(name: str) -> dict[str, dict[str, Tensor]]:
 
 def fill(name: str, shape: tuple[int, ...]) -> Tensor:
     """The rule's tensor for an official name."""
+    if name.endswith("num_batches_tracked"):
+        return torch.zeros(shape, dtype=torch.int64)
     generator = np.random.RandomState(zlib.crc32(name.encode()) & 0x7FFFFFFF)
     values = generator.standard_normal(shape).astype(np.float32)
     parent, _, leaf = name.rpartition(".")
@@ -40,6 +42,10 @@ def fill(name: str, shape: tuple[int, ...]) -> Tensor:
         values = -4 + 0.5 * values
     elif leaf == "pos_embed":
         values = 0.02 * values
+    elif leaf == "running_mean":
+        values = 0.1 * values
+    elif leaf == "running_var":
+        values = 1 + 0.2 * np.abs(values)
     elif len(shape) < 2:
         values = 1 + 0.1 * values if leaf == "weight" else 0.05 * values
     else:
@@ -58,15 +64,24 @@ def fill_module(module: nn.Module, official: Mapping[str, str] | None = None) ->
     return module.eval()
 
 
-def assert_golden(module: nn.Module, name: str) -> None:
-    """A module of one input and one output against a golden file, with all stored gradients."""
+def assert_golden(module: nn.Module, name: str, official: Mapping[str, str] | None = None) -> None:
+    """A module against a golden file: its outputs, and all gradients that are stored.
+
+    Its inputs are those of the file in their order, or the sole one; `official` as in
+    `fill_module`.
+    """
     golden = load(name)
-    x = golden["in"]["x"].requires_grad_()
-    y = module(x)
-    torch.testing.assert_close(y, golden["out"]["y0"], atol=2e-5, rtol=1e-4)
-    (y * golden["in"]["dout_y0"]).sum().backward()
-    found = {"in:x": x.grad} | {f"param:{n}": p.grad for n, p in module.named_parameters()}
+    inputs = {k: x.requires_grad_() for k, x in golden["in"].items() if not k.startswith("dout_")}
+    found = module(*inputs.values())
+    outputs = dict(zip(golden["out"], found if isinstance(found, tuple) else (found,), strict=True))
+    for key, theirs in golden["out"].items():
+        torch.testing.assert_close(outputs[key], theirs, atol=2e-5, rtol=1e-4)
+    sum((y * golden["in"][f"dout_{key}"]).sum() for key, y in outputs.items()).backward()
+    given = official or {}
+    gradients = {f"in:{key}": x.grad for key, x in inputs.items()}
+    gradients |= {f"param:{given.get(n, n)}": p.grad for n, p in module.named_parameters()}
+    assert golden["grad"]
     for key, theirs in golden["grad"].items():
         torch.testing.assert_close(
-            found[key], theirs, atol=1e-4, rtol=1e-3, msg=lambda m, key=key: f"{key}: {m}"
+            gradients[key], theirs, atol=1e-4, rtol=1e-3, msg=lambda m, key=key: f"{key}: {m}"
         )
