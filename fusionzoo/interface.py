@@ -108,6 +108,13 @@ class AbstractEncoder(nn.Module):
     #: Whether stages can be run one by one (False: everything happens in the last one, and no
     #: fusion may exchange).
     staged: bool = True
+    #: Options of a small one, which `fusionzoo check` and `fusionzoo matrix` build.
+    small: ClassVar[Mapping[str, Any]] = {}
+    #: Trained parameters that no gradient reaches, by the method's own arithmetic, as patterns of
+    #: their names.
+    no_gradient: ClassVar[frozenset[str]] = frozenset()
+    #: Whether `torch.export` can write it down.
+    exports: ClassVar[bool] = True
 
     stages: tuple[FeatureSpec, ...]
 
@@ -161,6 +168,13 @@ class AbstractNeck(nn.Module):
     """Refines one encoder's features; built from their `FeatureSpec`, sets `self.output`."""
 
     source: ClassVar[str] = ""
+    #: Options of a small one, which `fusionzoo check` and `fusionzoo matrix` build.
+    small: ClassVar[Mapping[str, Any]] = {}
+    #: Trained parameters that no gradient reaches, by the method's own arithmetic, as patterns of
+    #: their names.
+    no_gradient: ClassVar[frozenset[str]] = frozenset()
+    #: Whether `torch.export` can write it down.
+    exports: ClassVar[bool] = True
     output: FeatureSpec
 
     @classmethod
@@ -197,6 +211,10 @@ class AbstractFusion(nn.Module):
     #: Trained parameters whose gradient is zero over vectors by the method's own arithmetic, as
     #: patterns of their names.
     no_gradient: ClassVar[frozenset[str]] = frozenset()
+    #: Options of a small one, which `fusionzoo check` and `fusionzoo matrix` build.
+    small: ClassVar[Mapping[str, Any]] = {}
+    #: Whether `torch.export` can write it down.
+    exports: ClassVar[bool] = True
 
     #: What `join` gives: one vector per output.
     outputs: dict[str, FeatureSpec]
@@ -263,6 +281,13 @@ class AbstractHead(nn.Module):
     """From one vector to logits for every task."""
 
     source: ClassVar[str] = ""
+    #: Options of a small one, which `fusionzoo check` and `fusionzoo matrix` build.
+    small: ClassVar[Mapping[str, Any]] = {}
+    #: Trained parameters that no gradient reaches, by the method's own arithmetic, as patterns of
+    #: their names.
+    no_gradient: ClassVar[frozenset[str]] = frozenset()
+    #: Whether `torch.export` can write it down.
+    exports: ClassVar[bool] = True
 
     def __init__(self, given: FeatureSpec, tasks: Sequence[TaskSpec]):
         super().__init__()

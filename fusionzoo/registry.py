@@ -11,7 +11,8 @@ import importlib
 import inspect
 import os
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -271,6 +272,39 @@ def register(kind: str, name: str) -> Callable[[T], T]:
         return cls
 
     return add
+
+
+@contextmanager
+def lent(kind: str, name: str, cls: type) -> Iterator[None]:
+    """A class under a name, over whatever has it, until the block ends."""
+    before = _notebook.get((kind, name))
+    _notebook[kind, name] = cls
+    try:
+        yield
+    finally:
+        if before is None:
+            _notebook.pop((kind, name), None)
+        else:
+            _notebook[kind, name] = before
+
+
+def imported(target: str) -> Any:
+    """What `module` or `module:attribute` names, imported.
+
+    Raises:
+        PluginError: It can't be imported, or the module has no such attribute.
+    """
+    module, _, attribute = target.partition(":")
+    try:
+        found: Any = importlib.import_module(module)
+        for part in filter(None, attribute.split(".")):
+            found = getattr(found, part)
+    except (Exception, SystemExit) as error:
+        raise PluginError(
+            f"{target!r} can't be imported: {type(error).__name__}: {error}. Is its package "
+            "installed, and is the name right?"
+        ) from error
+    return found
 
 
 def options(kind: str, name: str) -> dict[str, Any]:
