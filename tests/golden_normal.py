@@ -7,13 +7,13 @@ by `fill` from their official names and shapes. Gradients are those of the sum o
 
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tests.golden_rule import GOLDEN
+from tests.golden_rule import GOLDEN, shapes
 
 
 def load(name: str) -> dict[str, dict[str, Tensor]]:
@@ -53,6 +53,11 @@ def fill(name: str, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(np.asarray(values, dtype=np.float32))
 
 
+def official_state(name: str) -> dict[str, Tensor]:
+    """The state dict that `<name>.params.json` lists, filled by the rule."""
+    return {key: fill(key, shape) for key, shape in shapes(name).items()}
+
+
 def fill_module(module: nn.Module, official: Mapping[str, str] | None = None) -> nn.Module:
     """Fill a module by the rule; `official` gives the names that differ."""
     given = official or {}
@@ -84,4 +89,24 @@ def assert_golden(module: nn.Module, name: str, official: Mapping[str, str] | No
     for key, theirs in golden["grad"].items():
         torch.testing.assert_close(
             gradients[key], theirs, atol=1e-4, rtol=1e-3, msg=lambda m, key=key: f"{key}: {m}"
+        )
+
+
+def assert_gradients(
+    module: nn.Module,
+    rename: Callable[[dict[str, Tensor]], Mapping[str, Tensor]],
+    golden: Mapping[str, Mapping[str, Tensor]],
+    inputs: Mapping[str, Tensor],
+) -> None:
+    """All gradients of a module that has other names, after a backward pass.
+
+    `rename` takes released gradients to our names as it takes weights.
+    """
+    theirs = {key[6:]: grad for key, grad in golden["grad"].items() if key.startswith("param:")}
+    expected = {name: golden["grad"][f"in:{name}"] for name in inputs} | dict(rename(theirs))
+    tensors = {**inputs, **dict(module.named_parameters())}
+    assert set(expected) == set(tensors)
+    for name, gradient in expected.items():
+        torch.testing.assert_close(
+            tensors[name].grad, gradient, atol=1e-4, rtol=1e-3, msg=lambda m, n=name: f"{n}: {m}"
         )

@@ -58,6 +58,25 @@ def cross_merge(
     )
 
 
+def initialise_steps_(
+    weight: Float[Tensor, "*any inner rank"], bias: Float[Tensor, "*any inner"]
+) -> None:
+    """Fill what gives the step sizes: after the softplus, the bias alone is log-uniform."""
+    widest = weight.shape[-1] ** -0.5
+    nn.init.uniform_(weight, -widest, widest)
+    low, high = (math.log(bound) for bound in STEP_BOUNDS)
+    with torch.no_grad():
+        steps = bias.uniform_(low, high).exp().clamp(min=LEAST_STEP)
+        bias.copy_(steps + torch.log(-torch.expm1(-steps)))
+
+
+def initialise_rates_(A_log: Float[Tensor, "channels states"]) -> None:
+    """Fill the logarithms of the rates 1, 2, ..., as in S4D-real."""
+    with torch.no_grad():
+        rates = torch.arange(1, A_log.shape[1] + 1, dtype=A_log.dtype)
+        A_log.copy_(rates.log().expand_as(A_log))
+
+
 class SS2D(nn.Module):
     """`W_out norm(merge(scan(cross_scan(silu(conv(W_in x))))))`.
 
@@ -91,16 +110,10 @@ class SS2D(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Steps log-uniform after the softplus; rates 1, 2, ..., as in S4D-real."""
         for linear in self.x_proj_weight:
             nn.init.kaiming_uniform_(linear, a=math.sqrt(5))
-        nn.init.uniform_(self.dt_projs_weight, -(self.rank**-0.5), self.rank**-0.5)
-        low, high = (math.log(bound) for bound in STEP_BOUNDS)
-        with torch.no_grad():
-            steps = self.dt_projs_bias.uniform_(low, high).exp().clamp(min=LEAST_STEP)
-            self.dt_projs_bias.copy_(steps + torch.log(-torch.expm1(-steps)))
-            rates = torch.arange(1, self.num_states + 1, dtype=self.A_logs.dtype)
-            self.A_logs.copy_(rates.log().expand_as(self.A_logs))
+        initialise_steps_(self.dt_projs_weight, self.dt_projs_bias)
+        initialise_rates_(self.A_logs)
 
     def forward(
         self, x: Float[Tensor, "batch channels height width"]
@@ -135,4 +148,12 @@ class SS2D(nn.Module):
         return y.unflatten(1, sequences.shape[1:3])
 
 
-__all__ = ["SS2D", "LayerNorm2d", "Linear2d", "cross_merge", "cross_scan"]
+__all__ = [
+    "SS2D",
+    "LayerNorm2d",
+    "Linear2d",
+    "cross_merge",
+    "cross_scan",
+    "initialise_rates_",
+    "initialise_steps_",
+]
