@@ -10,6 +10,7 @@ import json
 import math
 import types
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from fusionzoo.errors import RunError
@@ -92,8 +93,8 @@ def _dataclass(cls: Any, data: Any, where: str, problems: list[str]) -> Any:
     if not isinstance(data, Mapping):
         problems.append(f"{where or 'the file'} must be an object, is {_shown(data)}")
         return None
-    hints = get_type_hints(cls)
-    names = [field.name for field in dataclasses.fields(cls)]
+    hints = _hints(cls)
+    names = list(hints)
     prefix = f"{where}." if where else ""
     problems += [f"{prefix}{name} is missing" for name in names if name not in data]
     problems += [f"{prefix}{name} is not known" for name in data if name not in names]
@@ -103,6 +104,13 @@ def _dataclass(cls: Any, data: Any, where: str, problems: list[str]) -> Any:
     if len(known) < len(names) or len(problems) > before:
         return None
     return cls(**values)
+
+
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    """Types of the fields; looked up once a class, because that is slow."""
+    told = get_type_hints(cls)
+    return {field.name: told[field.name] for field in dataclasses.fields(cls)}
 
 
 def _value(hint: Any, data: Any, where: str, problems: list[str]) -> Any:

@@ -20,6 +20,8 @@ Labels = NDArray[np.int64]
 ECE_BINS = 10
 #: Probabilities are kept this far from 0 in the log loss.
 LOG_FLOOR = 1e-15
+#: Up to so many (positive, negative) pairs, AUROCs are products of matrices instead of cumulated.
+MOST_PAIRS = 90_000
 
 
 def binary_metrics(
@@ -88,11 +90,23 @@ def multiclass_metrics(
 
 
 def auroc(positive: NDArray[np.bool_], scores: Array, weights: Array) -> Array:
-    """Weighted share of (positive, negative) pairs in the right order, ties counting one half."""
+    """Weighted share of (positive, negative) pairs in the right order, ties counting one half.
+
+    Whole weights give the same bits both ways: all sums are of whole numbers and halves.
+    """
+    if np.count_nonzero(positive) * np.count_nonzero(~positive) <= MOST_PAIRS:
+        return _auroc_by_pairs(positive, scores, weights)
     positives, negatives = _mass(positive, scores, weights)
     below = np.cumsum(negatives, axis=1) - negatives
     pairs = positives.sum(axis=1) * negatives.sum(axis=1)
     return ratio((positives * (below + negatives / 2)).sum(axis=1), pairs)
+
+
+def _auroc_by_pairs(positive: NDArray[np.bool_], scores: Array, weights: Array) -> Array:
+    above, others = scores[positive][:, None], scores[~positive]
+    order = (above > others) + 0.5 * (above == others)
+    first, second = weights[:, positive], weights[:, ~positive]
+    return ratio(((first @ order) * second).sum(axis=1), first.sum(axis=1) * second.sum(axis=1))
 
 
 def average_precision(positive: NDArray[np.bool_], scores: Array, weights: Array) -> Array:

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fusionzoo.evaluation import weighted
 from fusionzoo.evaluation.metrics import BINARY, MULTICLASS
 from fusionzoo.evaluation.weighted import binary_metrics, multiclass_metrics
 
@@ -33,3 +34,11 @@ def test_no_case_gives_nan_everywhere():
         np.zeros(0, dtype=np.int64), np.zeros(0), np.zeros((2, 0)), 0.5, BINARY
     )
     assert all(np.isnan(value).all() and value.shape == (2,) for value in nothing.values())
+
+
+def test_both_ways_to_an_auroc_give_the_same_bits(monkeypatch):
+    scores = np.round(RNG.random(30), 1)
+    positive = RNG.random(30) < 0.4
+    by_pairs = weighted.auroc(positive, scores, WEIGHTS.astype(float))
+    monkeypatch.setattr(weighted, "MOST_PAIRS", 0)
+    np.testing.assert_array_equal(weighted.auroc(positive, scores, WEIGHTS.astype(float)), by_pairs)
