@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from importlib.resources import files
 from io import BytesIO
 
@@ -25,6 +26,10 @@ RATINGS = (
     "texture",
     "malignancy",
 )
+
+#: Codes of internal structure and of calcification that are no finding; both are names, not
+#: degrees, so that their mean says nothing.
+SOFT_TISSUE, NOT_CALCIFIED = 1, 6
 
 #: Where the data come from and what their licence asks of every data set made of them.
 ORIGIN = (
@@ -71,4 +76,18 @@ def mean_over_readers(values: np.ndarray, readers: np.ndarray) -> np.ndarray:
     return total / np.where(count == 0, np.nan, count)
 
 
-__all__ = ["ORIGIN", "RATINGS", "SHA256", "mean_over_readers", "read_nodules"]
+def patients_of(nodules: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Name of each nodule's patient, as LIDC-IDRI has it."""
+    return np.array([f"LIDC-IDRI-{number:04d}" for number in nodules["patient"]])
+
+
+__all__ = [
+    "NOT_CALCIFIED",
+    "ORIGIN",
+    "RATINGS",
+    "SHA256",
+    "SOFT_TISSUE",
+    "mean_over_readers",
+    "patients_of",
+    "read_nodules",
+]

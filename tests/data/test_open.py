@@ -57,7 +57,7 @@ def test_options_go_over_those_of_the_text(small_yaml):
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("lidcc", UnknownComponent, "No dataset is called 'lidcc'. Closest: lidc. "),
+        ("lidcc", UnknownComponent, "No dataset is called 'lidcc'. Closest: lidc, lidc_views. "),
         ("lidc(siez=1)", BadOption, "Dataset 'lidc' has no option 'siez'. Closest: size. "),
         ("lidc+manifest", BadOption, "A run uses one data set; 'lidc+manifest' names 2."),
         ("lidc(", SpecError, "Expected "),

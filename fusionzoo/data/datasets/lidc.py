@@ -14,17 +14,20 @@ import pandas as pd
 
 from fusionzoo.data.dataset import AbstractDataset, TableColumns
 from fusionzoo.data.lidc_nodules import (
+    NOT_CALCIFIED,
     ORIGIN,
     RATINGS,
     SHA256,
+    SOFT_TISSUE,
     mean_over_readers,
+    patients_of,
     read_nodules,
 )
 from fusionzoo.errors import BadOption
 from fusionzoo.spec import DataSpec, Modality, TaskSpec
 
-#: Codes of internal structure and of calcification, and the malignancy that says nothing.
-SOFT_TISSUE, NOT_CALCIFIED, UNDECIDED = 1, 6, 3
+#: The malignancy that says nothing.
+UNDECIDED = 3
 
 DEFAULT_COLUMNS = (
     "rel_z",
@@ -97,7 +100,7 @@ class Lidc(AbstractDataset):
         nodules = read_nodules()
         malignancy, describing = _label(nodules, label_readers)
         self._rows = np.flatnonzero(_wanted(nodules, malignancy, size))
-        patients = np.array([f"LIDC-IDRI-{number:04d}" for number in nodules["patient"]])
+        patients = patients_of(nodules)
         self.groups = patients[self._rows]
         self.cases = tuple(f"{patients[row]}/{row}" for row in self._rows)
         self.targets = {"malignancy": (malignancy > UNDECIDED)[self._rows].astype(np.int64)}
