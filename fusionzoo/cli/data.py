@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from fusionzoo.cli._data_check import check
 from fusionzoo.cli._doctor import doctor
 from fusionzoo.cli._prepare import prepare
 
@@ -90,5 +91,6 @@ def show(dataset: str, fold: int | None, folds: int | None) -> None:
         console.print(f"\n{opened.about}", highlight=False, markup=False)
 
 
+command.add_command(check)
 command.add_command(doctor)
 command.add_command(prepare)

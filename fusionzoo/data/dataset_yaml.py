@@ -25,11 +25,18 @@ def parse_roles(text: str, source: str = "dataset.yaml") -> Roles:
         DataError: Everything that is wrong with the text, each with its line.
     """
     problems = Problems()
-    top = read_yaml(text, source, problems)
-    roles = _roles(top, text) if top is not None else None
+    roles = read_roles(text, source, problems)
     problems.refuse(source)
     assert roles is not None
     return roles
+
+
+def read_roles(text: str, source: str, problems: Problems) -> Roles | None:
+    """The roles that a YAML text gives; None, with E00 noted, where it has mistakes."""
+    before = len(problems.found)
+    top = read_yaml(text, source, problems)
+    roles = _roles(top, text) if top is not None else None
+    return roles if len(problems.found) == before else None
 
 
 def _roles(top: Section, text: str) -> Roles:

@@ -15,12 +15,11 @@ import pandas as pd
 
 from fusionzoo.data import cells
 from fusionzoo.data.dataset import TableColumns
-from fusionzoo.data.dataset_yaml import parse_roles
+from fusionzoo.data.dataset_yaml import read_roles
 from fusionzoo.data.paths import Folder
 from fusionzoo.data.problems import Problems
 from fusionzoo.data.roles import ImageRole, Roles, SplitRole
 from fusionzoo.data.rows import SUFFIXES, Rows, read_rows
-from fusionzoo.errors import DataError
 
 PARTS = ("train", "val", "test")
 
@@ -57,30 +56,35 @@ class Cases:
         return self.folds if self.split is None else self.split
 
 
-def locate(path: Path, roles_path: Path | None) -> tuple[Path, Roles]:
-    """The manifest and the roles that a path stands for.
+def find_roles(
+    path: Path, roles_path: Path | None, problems: Problems
+) -> tuple[Path, Roles] | None:
+    """The manifest and the roles that a path stands for; None, with E00 noted, where it is wrong.
 
     Args:
         path: A `dataset.yaml`, or a manifest with a `dataset.yaml` beside it.
         roles_path: The yaml, where it is not beside the manifest.
-
-    Raises:
-        DataError: There is no yaml, or it has mistakes.
+        problems: Where problems are noted.
     """
     is_yaml = path.suffix.lower() in (".yaml", ".yml")
     if is_yaml and roles_path is not None:
-        raise DataError(
-            [f"E00: {path} is a yaml, and roles={roles_path} names another. Keep one."], str(path)
-        )
+        text = f"{path} is a yaml, and roles={roles_path} names another"
+        problems.add("E00", text, "Keep one.")
+        return None
     source = path if is_yaml else roles_path or path.parent / "dataset.yaml"
     if not source.is_file():
-        text = f"E00: there is no file {source}, which says what the columns are."
+        text = f"there is no file {source}, which says what the columns are"
         remedy = f"Write it beside the manifest ({', '.join(SUFFIXES)}), as docs/own_data.md shows."
-        raise DataError([f"{text} {remedy}"], str(path))
+        problems.add("E00", text, f"{remedy} 'fusionzoo data init' writes a first one.")
+        return None
     try:
-        roles = parse_roles(source.read_text(encoding="utf-8-sig"), source.name)
+        text = source.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
-        raise DataError([f"E00: {source} is not UTF-8. Save it as UTF-8."], str(path)) from None
+        problems.add("E00", f"{source} is not UTF-8", "Save it as UTF-8.")
+        return None
+    roles = read_roles(text, source.name, problems)
+    if roles is None:
+        return None
     return (source.parent / roles.manifest if is_yaml else path), roles
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fusionzoo.errors import DataError
@@ -16,7 +17,7 @@ class Problem:
     """One thing that is wrong, or suspicious, with its place and its remedy.
 
     Args:
-        code: `E00` to `E16` for problems, `W01` to `W14` for warnings; docs/own_data.md lists them.
+        code: `E00` to `E16` for problems, `W01` to `W15` for warnings; docs/own_data.md lists them.
         text: What was found, without a full stop.
         remedy: What to do, in whole sentences.
         row: Line of the manifest, from 1, where a CSV has its header; Parquet counts its rows.
@@ -39,6 +40,20 @@ class Problem:
         return f"{head}: {self.text}. {self.remedy}"
 
 
+def told(found: Sequence[Problem], shown: int = SHOWN) -> tuple[str, ...]:
+    """One line a problem, in their order; at most `shown` of one code, column and remedy."""
+    kinds: dict[tuple[str, str, str], list[Problem]] = defaultdict(list)
+    for problem in found:
+        kinds[problem.code, problem.column or "", problem.remedy].append(problem)
+    lines = []
+    for (code, column, _), alike in kinds.items():
+        lines += [str(problem) for problem in alike[:shown]]
+        if len(alike) > shown:
+            where = f", column {column!r}" if column else ""
+            lines.append(f"{code}{where}: and {len(alike) - shown} more like these.")
+    return tuple(lines)
+
+
 class Problems:
     """A growing list of problems; long runs of one kind are shortened when told."""
 
@@ -59,17 +74,8 @@ class Problems:
         self.found.append(Problem(code, text, remedy, row, column, value))
 
     def lines(self) -> tuple[str, ...]:
-        """One line a problem, by code and row; at most `SHOWN` of one code, column and remedy."""
-        kinds: dict[tuple[str, str, str], list[Problem]] = defaultdict(list)
-        for problem in sorted(self.found, key=lambda p: (p.code, p.row or 0)):
-            kinds[problem.code, problem.column or "", problem.remedy].append(problem)
-        told = []
-        for (code, column, _), alike in kinds.items():
-            told += [str(problem) for problem in alike[:SHOWN]]
-            if len(alike) > SHOWN:
-                where = f", column {column!r}" if column else ""
-                told.append(f"{code}{where}: and {len(alike) - SHOWN} more like these.")
-        return tuple(told)
+        """One line a problem, by code and row, as `told` shortens them."""
+        return told(sorted(self.found, key=lambda p: (p.code, p.row or 0)))
 
     def refuse(self, source: str) -> None:
         """Raise one DataError with every problem, where there is any."""

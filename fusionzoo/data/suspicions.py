@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import sqrt
 from pathlib import PurePosixPath
 
@@ -22,12 +22,17 @@ PREDICTS = 0.98
 #: The same, for telling training from test cases.
 SHIFTS = 0.9
 
+#: Names that a class has which is not the positive one.
+NEGATIVE = frozenset(
+    {"0", "no", "n", "false", "neg", "negative", "benign", "absent", "normal", "healthy", "control"}
+)
+
 #: Columns whose unit can be told from their name, with plausible values.
 PLAUSIBLE = {"age": (0.0, 120.0, "years"), "weight": (2.0, 400.0, "kg")}
 
 
 def look(cases: Cases, rows: Rows, roles: Roles, warnings: Problems) -> None:
-    """Note everything that looks odd in a manifest without problems."""
+    """Note everything that looks odd; columns and cells with a problem count as absent or empty."""
     for name, frame in cases.tables.items():
         for column in frame:
             values = frame[column]
@@ -45,7 +50,7 @@ def look(cases: Cases, rows: Rows, roles: Roles, warnings: Problems) -> None:
 def _classes(cases: Cases, roles: Roles) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
     """Target, class, labelled cases, and which of those are of the class; a binary target once."""
     for role in roles.targets:
-        codes = cases.targets[role.name]
+        codes = cases.targets.get(role.name, np.full(len(cases.ids), -1))
         for code in range(len(role.classes)) if len(role.classes) > 2 else (1,):
             yield role.name, role.classes[code], codes >= 0, codes[codes >= 0] == code
 
@@ -108,7 +113,7 @@ def _look_at_names(cases: Cases, rows: Rows, roles: Roles, warnings: Problems) -
     named: dict[str, dict[str, list[str | None]]] = {
         roles.id: {"beginning": [_prefix(case) for case in cases.ids]}
     }
-    for image in roles.images:
+    for image in (role for role in roles.images if role.column in rows.cells):
         paths = [PurePosixPath(cell.replace("\\", "/")) for cell in rows.cells[image.column]]
         named[image.column] = {
             "folder": [None if is_empty(str(path)) else str(path.parent) for path in paths],
@@ -137,7 +142,8 @@ def _prefix(name: str) -> str:
 
 
 def _look_at_targets(cases: Cases, roles: Roles, warnings: Problems) -> None:
-    for role in roles.targets:
+    """W07: rare classes. W15: classes in an order that is seldom meant."""
+    for role in (role for role in roles.targets if role.name in cases.targets):
         codes = cases.targets[role.name]
         labelled = codes[codes >= 0]
         for code, name in enumerate(role.classes):
@@ -146,3 +152,18 @@ def _look_at_targets(cases: Cases, roles: Roles, warnings: Problems) -> None:
                 text = f"class {name!r} of target {role.name!r} has {share:.1%} of the cases"
                 remedy = "Read AUPRC and intervals, not accuracy."
                 warnings.add("W07", text, remedy, column=role.column)
+        if _out_of_order(role.classes):
+            text = f"the classes of target {role.name!r} are {', '.join(role.classes)}"
+            last = "The last is the positive one" if len(role.classes) == 2 else "This is the order"
+            remedy = f"{last}: is it meant?"
+            warnings.add("W15", text, remedy, column=role.column)
+
+
+def _out_of_order(classes: Sequence[str]) -> bool:
+    """Numbers that don't ascend, or a positive class whose name says that it is the negative."""
+    try:
+        numbers = [float(name) for name in classes]
+    except ValueError:
+        negative = [name.casefold() in NEGATIVE for name in classes]
+        return len(classes) == 2 and negative == [False, True]
+    return numbers != sorted(numbers)

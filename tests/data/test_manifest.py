@@ -1,12 +1,12 @@
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fusionzoo.data.dataset_yaml import parse_roles
-from fusionzoo.data.manifest import locate, read_cases
+from fusionzoo.data.manifest import find_roles, read_cases
 from fusionzoo.data.problems import Problems
-from fusionzoo.errors import DataError
 
 YAML = """
 {keys}
@@ -190,24 +190,31 @@ def test_new_cases_need_no_targets_and_no_split(tmp_path):
     assert "E08 row 2, column 'age', value '5O'" in problems
 
 
-def test_locate(tmp_path):
+def find(path, roles=None):
+    problems = Problems()
+    return find_roles(path, roles, problems), "\n".join(problems.lines())
+
+
+def test_the_manifest_and_roles_of_a_path(tmp_path):
     (tmp_path / "sub").mkdir()
     text = YAML.format(keys="manifest: sub/rows.csv")
     (tmp_path / "dataset.yaml").write_text(text)
     other = tmp_path / "sub" / "other.yml"
     other.write_text(YAML.format(keys="name: other"))
-    manifest, roles = locate(tmp_path / "dataset.yaml", None)
-    assert (manifest, roles.text) == (tmp_path / "sub" / "rows.csv", text)
-    assert locate(tmp_path / "new.csv", None)[0] == tmp_path / "new.csv"
-    manifest, roles = locate(tmp_path / "new.csv", other)
+    (manifest, roles), told = find(tmp_path / "dataset.yaml")
+    assert (manifest, roles.text, told) == (tmp_path / "sub" / "rows.csv", text, "")
+    (manifest, _), _ = find(tmp_path / "new.csv")
+    assert manifest == tmp_path / "new.csv"
+    (manifest, roles), _ = find(tmp_path / "new.csv", other)
     assert (manifest, roles.name) == (tmp_path / "new.csv", "other")
 
 
 def test_e00_without_a_yaml(tmp_path):
-    with pytest.raises(DataError, match=r"E00: there is no file .*dataset.yaml.* docs/own_data.md"):
-        locate(tmp_path / "new.csv", None)
+    found, told = find(tmp_path / "new.csv")
+    assert found is None
+    assert re.search(r"E00: there is no file .*dataset.yaml.* docs/own_data.md", told)
+    assert "'fusionzoo data init' writes a first one" in told
     (tmp_path / "dataset.yaml").write_bytes("a: é".encode("latin-1"))
-    with pytest.raises(DataError, match=r"E00: .* is not UTF-8"):
-        locate(tmp_path / "dataset.yaml", None)
-    with pytest.raises(DataError, match=r"E00: .* is a yaml, and roles=other.yaml names another"):
-        locate(tmp_path / "dataset.yaml", Path("other.yaml"))
+    assert re.search(r"E00: .* is not UTF-8", find(tmp_path / "dataset.yaml")[1])
+    told = find(tmp_path / "dataset.yaml", Path("other.yaml"))[1]
+    assert re.search(r"E00: .* is a yaml, and roles=other.yaml names another", told)

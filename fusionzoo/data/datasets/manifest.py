@@ -7,26 +7,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
+from fusionzoo.data.checked import Check, read_checked
 from fusionzoo.data.dataset import AbstractDataset
-from fusionzoo.data.image_files import ImageFiles
-from fusionzoo.data.leakage import check_copies, check_inputs, check_split
-from fusionzoo.data.manifest import Cases, locate, read_cases
 from fusionzoo.data.problems import Problems
 from fusionzoo.data.roles import Roles
 from fusionzoo.data.rows import Rows
-from fusionzoo.data.suspicions import look
 from fusionzoo.spec import DataSpec, Modality
-
-#: Files that together are larger are not decoded when the data set is opened, in GiB.
-FULL_CHECK_GIB = 2.0
 
 
 class Manifest(AbstractDataset):
@@ -45,6 +40,7 @@ class Manifest(AbstractDataset):
         check: `full` decodes every image at once; `headers` reads what stands in front of the
             values, and values when they are used; `auto` is `full` up to 2 GiB of files.
         cache_gib: Prepared images are kept in memory where all of them need no more than this.
+        optional: Images that a case may be without, beside those that the yaml calls optional.
 
     Raises:
         DataError: Everything that is wrong, each with its row, column, value and remedy.
@@ -60,31 +56,27 @@ class Manifest(AbstractDataset):
         roles: str | Path | None = None,
         root: str | Path | None = None,
         predict: bool = False,
-        check: Literal["auto", "full", "headers"] = "auto",
+        check: Check = "auto",
         cache_gib: float = 1.0,
+        optional: Sequence[str] = (),
     ):
-        manifest, self.roles = locate(Path(path), None if roles is None else Path(roles))
-        if root is None:
-            inside = self.roles.root if roles is None else None
-            root = (
-                manifest.parent if inside is None else Path(path).parent / Path(inside).expanduser()
-            )
         problems, warnings = Problems(), Problems()
-        read = read_cases(manifest, self.roles, Path(root), problems, predict=predict)
-        if read is None:
-            problems.refuse(str(manifest))
+        read = read_checked(
+            Path(path),
+            problems,
+            warnings,
+            roles=None if roles is None else Path(roles),
+            root=None if root is None else Path(root),
+            predict=predict,
+            check=check,
+            cache_gib=cache_gib,
+            optional=optional,
+        )
+        problems.refuse(str(path if read is None else read.manifest))
         assert read is not None
-        self._cases, rows = read
-        self._images = _image_files(self._cases, self.roles)
-        self._check_images(problems, warnings, check, cache_gib)
-        if not predict:
-            check_split(self._cases, self.roles, problems)
-            check_inputs(self._cases, rows, self.roles, problems)
-        problems.refuse(str(manifest))
-        if not predict:
-            look(self._cases, rows, self.roles, warnings)
+        self.roles, self._cases, self._images = read.roles, read.cases, read.images
         self.warnings: tuple[str, ...] = warnings.lines()
-        self._describe(manifest, rows, predict)
+        self._describe(read.manifest, read.rows, predict)
 
     def _describe(self, manifest: Path, rows: Rows, predict: bool) -> None:
         cases, roles = self._cases, self.roles
@@ -145,29 +137,6 @@ class Manifest(AbstractDataset):
         if modality not in self._images:
             return super().present(modality)
         return np.array([path is not None for path in self._images[modality].paths], dtype=bool)
-
-    def _check_images(
-        self, problems: Problems, warnings: Problems, check: str, cache_gib: float
-    ) -> None:
-        images = self._images.values()
-        keep = sum(files.decoded_bytes for files in images) <= cache_gib * 2**30
-        small = sum(files.file_bytes for files in images) <= FULL_CHECK_GIB * 2**30
-        full = check == "full" or (check == "auto" and small)
-        for files in images:
-            files.keep = keep
-            files.check(problems, warnings, full=full)
-        if full:
-            hashes = {name: files.hashes for name, files in self._images.items()}
-            check_copies(self._cases, hashes, problems, warnings)
-
-
-def _image_files(cases: Cases, roles: Roles) -> dict[str, ImageFiles]:
-    return {
-        role.name: ImageFiles(
-            role, cases.ids, cases.lines, cases.files[role.name], cases.spacings.get(role.name)
-        )
-        for role in roles.images
-    }
 
 
 def _preparation(roles: Roles) -> str:

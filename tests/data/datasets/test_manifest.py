@@ -1,4 +1,5 @@
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fusionzoo import registry
+from fusionzoo.data import checked
 from fusionzoo.data.dataset import TableColumns
-from fusionzoo.data.datasets import manifest
 from fusionzoo.data.datasets.manifest import Manifest
 from fusionzoo.data.splits import make_split
 from fusionzoo.data.tabular import TableEncoder
@@ -75,7 +76,7 @@ def test_e00_the_yaml(small_yaml):
     replace(small_yaml, "window:", "windw:")
     replace(small_yaml, "positive: 1", "positive: maybe")
     text = refused(small_yaml)
-    assert text.startswith("2 problems in dataset.yaml:")
+    assert re.match(r"2 problems in .*/dataset\.yaml:", text)
     assert "line 8, images.ct.windw: no such key. Closest: window" in text
 
 
@@ -342,7 +343,7 @@ def test_files_may_be_below_another_root(small_yaml, tmp_path):
 def test_large_data_are_checked_by_their_headers(small_yaml, monkeypatch):
     np.save(small_yaml.parent / "scans" / "p01v0.npy", np.full((16, 16, 16), np.nan))
     assert "NaN" in refused(small_yaml)
-    monkeypatch.setattr(manifest, "FULL_CHECK_GIB", 0.0)
+    monkeypatch.setattr(checked, "FULL_CHECK_GIB", 0.0)
     data = Manifest(path=small_yaml)
     with pytest.raises(
         DataError, match=r"E07 case 'p01v0' \(row 4, image 'ct'\): 4096 values are NaN"
