@@ -71,11 +71,14 @@ class Context:
         targets: Class codes per task while training, None otherwise.
         index: Row of each case in the data set (copies of one case share it), None outside
             training.
+        unrefined: For the last fusion of a chain, the features as they were before any fusion
+            refined them; None where none did.
     """
 
     present: Mapping[str, Bool[Tensor, " batch"]]
     targets: Mapping[str, Int[Tensor, " batch"]] | None = None
     index: Int[Tensor, " batch"] | None = None
+    unrefined: Mapping[str, Features] | None = None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """The model that runs any combo: one loop for every place where a fusion may act."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import torch
@@ -167,8 +167,11 @@ class FusionModel(nn.Module):
             (logits,) = by_output.values()
             return ModelOutput(logits, by_output, {})
         features = self._without_missing(features, context)
+        unrefined = features
         for fusion in self.chain[:-1]:
             features = fusion.refine(features, context)
+        if len(self.fusions) > 1:
+            context = replace(context, unrefined=unrefined)
         joined = self.fusion.join(features, context)
         by_output = self._classify(joined.features) | joined.logits
         return ModelOutput(self.fusion.decide(by_output, context), by_output, joined.losses)
