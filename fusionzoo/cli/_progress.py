@@ -63,8 +63,7 @@ class TerminalProgress(Observer):
 
     def epoch(self, stage: str, report: EpochReport) -> None:
         epochs = self._epochs[stage]
-        scores = f"val AUROC {report.val_auroc:.3f}  loss {report.val_loss:.3f}"
-        scores = f"epoch {report.epoch}/{epochs}  {scores}"
+        scores = f"epoch {report.epoch}/{epochs}  {_scores(report)}"
         self.bars.update(self._tasks[stage], scores=scores)
         if not self.console.is_terminal and (
             report.epoch % max(1, epochs // 10) == 0 or report.epoch == epochs
@@ -73,10 +72,17 @@ class TerminalProgress(Observer):
 
     def stage_finished(self, stage: str, best: EpochReport) -> None:
         task = self.bars.tasks[self._tasks[stage]]
-        kept = f"kept epoch {best.epoch}  val AUROC {best.val_auroc:.3f}  loss {best.val_loss:.3f}"
+        kept = f"kept epoch {best.epoch}  {_scores(best)}"
         self.bars.update(self._tasks[stage], completed=task.total or 0, scores=kept)
         if not self.console.is_terminal:
             self.console.print(f"  {kept}", highlight=False)
 
     def note(self, text: str) -> None:
         self.console.print(f"[yellow]{text}[/yellow]", highlight=False)
+
+
+def _scores(report: EpochReport) -> str:
+    return (
+        f"val AUROC {report.val_auroc:.3f}  ACC {report.val_accuracy:.3f}  "
+        f"loss {report.val_loss:.3f}"
+    )

@@ -27,8 +27,8 @@ class TrainConfig:
         batch_size: Cases a step.
         lr: Peak learning rate of image stages and of joint training.
         fuse_lr: Peak learning rate of the fusion stage and of tables.
-        weight_decay: Decoupled weight decay of AdamW; L2 penalty of SGD.
-        optimizer: `adamw` or `sgd`.
+        weight_decay: Decoupled weight decay of AdamW; L2 penalty of Adam and SGD.
+        optimizer: `adamw`, `adam` or `sgd`.
         momentum: Momentum of SGD.
         dampening: Dampening of SGD's momentum; at the momentum's own value a step is no longer than
             without momentum.
@@ -40,8 +40,8 @@ class TrainConfig:
         cosine_samples: Half a period of the cosine in cases, for `samples`.
         patience: Epochs without a better validation score before a stage stops; 0 never stops
             early.
-        monitor: Validation score that picks the epoch: `loss` (lowest) or `auroc` (highest, mean
-            over tasks).
+        monitor: Validation score that picks the epoch: `loss` (lowest), `auroc` or `accuracy`
+            (highest, mean over tasks). Of equal epochs the first is kept.
         loss: `bce` (cross-entropy) or `focal` (gamma 2).
         balance: `none`, `oversample` (copies of rare classes up to the most frequent) or `weighted`
             sampling; training part only.
@@ -69,7 +69,7 @@ class TrainConfig:
     lr: float = 1e-3
     fuse_lr: float = 3e-3
     weight_decay: float = 1e-2
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
     momentum: float = 0.9
     dampening: float = 0.0
     decay_all: bool = False
@@ -78,7 +78,7 @@ class TrainConfig:
     warmup_samples: int = 10_000
     cosine_samples: int = 600_000
     patience: int = 0
-    monitor: Literal["loss", "auroc"] = "loss"
+    monitor: Literal["loss", "auroc", "accuracy"] = "loss"
     loss: Literal["bce", "focal"] = "bce"
     balance: Literal["none", "oversample", "weighted"] = "none"
     augment: Literal["auto", "none"] = "auto"

@@ -29,7 +29,7 @@ from fusionzoo.training.checkpoint import (
 )
 from fusionzoo.training.config import TrainConfig
 from fusionzoo.training.observer import EpochReport, Observer
-from fusionzoo.training.score import validation_scores
+from fusionzoo.training.score import ValidationScores, validation_scores
 
 
 @runtime_checkable
@@ -119,6 +119,8 @@ def _optimizer(stage: nn.Module, config: TrainConfig, lr: float) -> torch.optim.
     ]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, dampening=config.dampening)
+    if config.optimizer == "adam":
+        return torch.optim.Adam(groups, lr=lr)
     return torch.optim.AdamW(groups, lr=lr)
 
 
@@ -202,14 +204,23 @@ class StageTrainer:
             train.set_epoch(epoch)
             loss = self._epoch(wrapped, optimizer, averaged, train, epoch)
             with averaged.applied() if averaged else nullcontext():
-                val_loss, val_auroc = self._validate(val)
-                better = self._better(val_loss, val_auroc)
+                scores = self._validate(val)
+                better = self._better(scores)
                 if better:
                     self.best = _state(self.stage.model)
             lr = optimizer.param_groups[0]["lr"]
             seconds = time.perf_counter() - started
             self.reports.append(
-                EpochReport(epoch + 1, loss, val_loss, val_auroc, lr, seconds, better)
+                EpochReport(
+                    epoch + 1,
+                    loss,
+                    val_loss=scores.loss,
+                    val_auroc=scores.auroc,
+                    val_accuracy=scores.accuracy,
+                    lr=lr,
+                    seconds=seconds,
+                    best=better,
+                )
             )
             self._save(optimizer, averaged)
             self.observer.epoch(self.name, self.reports[-1])
@@ -259,8 +270,8 @@ class StageTrainer:
         return running / steps
 
     @torch.no_grad()
-    def _validate(self, val: Loader) -> tuple[float, float]:
-        """Loss and AUROC on the validation part."""
+    def _validate(self, val: Loader) -> ValidationScores:
+        """Scores on the validation part."""
         self.stage.eval()
         logits: dict[str, list[Tensor]] = {task.name: [] for task in self.tasks}
         targets: dict[str, list[Tensor]] = {task.name: [] for task in self.tasks}
@@ -276,14 +287,19 @@ class StageTrainer:
             self.tasks,
         )
 
-    def _score(self, report: EpochReport) -> float:
-        return report.val_auroc if self.config.monitor == "auroc" else -report.val_loss
+    def _score(self, loss: float, auroc: float, accuracy: float) -> float:
+        """The score that is watched, higher being better."""
+        return {"loss": -loss, "auroc": auroc, "accuracy": accuracy}[self.config.monitor]
 
-    def _better(self, val_loss: float, val_auroc: float) -> bool:
-        score = val_auroc if self.config.monitor == "auroc" else -val_loss
-        earlier = [self._score(report) for report in self.reports if report.best]
+    def _better(self, scores: ValidationScores) -> bool:
+        score = self._score(*scores)
+        earlier = [
+            self._score(report.val_loss, report.val_auroc, report.val_accuracy)
+            for report in self.reports
+            if report.best
+        ]
         return (
-            math.isfinite(val_loss)
+            math.isfinite(scores.loss)
             and not math.isnan(score)
             and (not earlier or score > max(earlier))
         )

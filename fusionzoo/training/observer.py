@@ -13,6 +13,7 @@ class EpochReport:
         val_loss: Cross-entropy on validation data, mean over tasks.
         val_auroc: AUROC on validation data, mean over tasks (one-vs-rest for more than two
             classes); NaN where it is undefined.
+        val_accuracy: Accuracy on validation data, mean over tasks; NaN where no case has a label.
         lr: Learning rate at the epoch's end.
         seconds: Wall time of the epoch, validation included.
         best: Whether this epoch is the best so far.
@@ -22,6 +23,7 @@ class EpochReport:
     train_loss: float
     val_loss: float
     val_auroc: float
+    val_accuracy: float
     lr: float
     seconds: float
     best: bool

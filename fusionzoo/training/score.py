@@ -1,6 +1,7 @@
-"""The two validation scores that training watches."""
+"""The validation scores that training watches."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -10,14 +11,40 @@ from fusionzoo.losses.classification import task_loss
 from fusionzoo.spec import TaskSpec
 
 
+class ValidationScores(NamedTuple):
+    """Means over the tasks; NaN for what no task defines.
+
+    Args:
+        loss: Cross-entropy.
+        auroc: Area under the ROC curve, one against the rest for more than two classes.
+        accuracy: Share of cases whose most probable class is right; class 1 from 1/2 on for two.
+    """
+
+    loss: float
+    auroc: float
+    accuracy: float
+
+
 def validation_scores(
     logits: Mapping[str, Tensor], targets: Mapping[str, Tensor], tasks: Sequence[TaskSpec]
-) -> tuple[float, float]:
-    """Cross-entropy and AUROC, means over the tasks; NaN for an AUROC that no task defines."""
-    losses = [float(task_loss(logits[t.name], targets[t.name], t, kind="bce")) for t in tasks]
-    aurocs = [_auroc(logits[t.name], targets[t.name], t) for t in tasks]
-    known = [value for value in aurocs if not np.isnan(value)]
-    return float(np.mean(losses)), float(np.mean(known)) if known else float("nan")
+) -> ValidationScores:
+    """The scores of all tasks; a task without a labelled case has none but a loss of 0."""
+    own = [(logits[task.name], targets[task.name], task) for task in tasks]
+    losses = [float(task_loss(*one, kind="bce")) for one in own]
+    areas, shares = [_auroc(*one) for one in own], [_accuracy(*one) for one in own]
+    return ValidationScores(float(np.mean(losses)), _mean(areas), _mean(shares))
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Mean of those that are defined."""
+    known = [value for value in values if not np.isnan(value)]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def _accuracy(logits: Tensor, targets: Tensor, task: TaskSpec) -> float:
+    kept = targets >= 0
+    called = (logits[:, 0] >= 0).long() if task.binary else logits.argmax(dim=1)
+    return float((called == targets)[kept].double().mean()) if kept.any() else float("nan")
 
 
 def _auroc(logits: Tensor, targets: Tensor, task: TaskSpec) -> float:
@@ -27,8 +54,7 @@ def _auroc(logits: Tensor, targets: Tensor, task: TaskSpec) -> float:
     scores = torch.cat([-logits, logits], dim=1) if task.binary else logits.softmax(dim=1)
     classes = [1] if task.binary else range(len(task.classes))
     areas = [_binary_auroc(scores[:, k].numpy(), (targets == k).numpy()) for k in classes]
-    areas = [area for area in areas if not np.isnan(area)]
-    return float(np.mean(areas)) if areas else float("nan")
+    return _mean(areas)
 
 
 def _binary_auroc(scores: np.ndarray, positive: np.ndarray) -> float:

@@ -46,7 +46,10 @@ def test_every_setting_is_documented():
         ({"epochs": True}, "Training setting 'epochs' takes a whole number, not True."),
         ({"lr": "fast"}, "Training setting 'lr' takes a number, not 'fast'."),
         ({"lr": None}, "Training setting 'lr' takes a number, not None."),
-        ({"optimizer": "adam"}, "Training setting 'optimizer' takes adamw or sgd, not 'adam'."),
+        (
+            {"optimizer": "rmsprop"},
+            "Training setting 'optimizer' takes adamw or adam or sgd, not 'rmsprop'.",
+        ),
         ({"recipe": ["joint"]}, "Training setting 'recipe' takes auto or staged or joint, not "),
     ],
 )

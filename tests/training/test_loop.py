@@ -49,6 +49,24 @@ def test_norms_and_biases_decay_only_when_asked():
     assert (group["momentum"], group["dampening"]) == (0.9, 0.9)
 
 
+def test_adam_couples_the_penalty_and_adamw_does_not():
+    def after(optimizer):
+        module = nn.Linear(2, 1, bias=False)
+        nn.init.constant_(module.weight, 2.0)
+        config = TrainConfig(optimizer=optimizer, weight_decay=0.5)
+        made = _optimizer(module, config, 0.1)
+        module(torch.tensor([[1.0, 0.0]])).sum().backward()
+        made.step()
+        return type(made), module.weight.detach().flatten().tolist()
+
+    adam, adamw = after("adam"), after("adamw")
+    assert (adam[0], adamw[0]) == (torch.optim.Adam, torch.optim.AdamW)
+    # The first step of Adam is lr in the direction of gradient plus penalty, whatever their size.
+    assert adam[1] == pytest.approx([1.9, 1.9], abs=1e-6)
+    # AdamW shrinks the weight by lr * decay, and steps where there is a gradient only.
+    assert adamw[1] == pytest.approx([1.8, 1.9], abs=1e-6)
+
+
 def batch(targets):
     count = len(targets)
     present = torch.ones(count, dtype=torch.bool)

@@ -1,5 +1,7 @@
 """Recipes: what is trained, what is frozen, and that the same seed gives the same model."""
 
+import math
+
 import pytest
 import torch
 from lightning_fabric import Fabric
@@ -155,3 +157,16 @@ def test_frozen_parts_stand_still_or_keep_their_statistics_alive(small_data, mod
         if "running" not in name and "num_batches" not in name
     )
     assert all(torch.equal(alone[name], fused[name]) for name in statistics) is still
+
+
+@pytest.mark.parametrize("monitor", ["loss", "auroc", "accuracy"])
+def test_the_first_of_the_best_epochs_is_kept(small_data, monitor):
+    settings = {"monitor": monitor, "fuse_epochs": 12, "fuse_lr": 0.05, "optimizer": "adam"}
+    _, trained = train(small_data, "table=mlp(hidden=[4]) -> linear", **settings)
+    (reports,) = trained.history.values()
+    sign = -1 if monitor == "loss" else 1
+    scores = [sign * getattr(report, f"val_{monitor}") for report in reports]
+    better = [score > max(scores[:k], default=-math.inf) for k, score in enumerate(scores)]
+    assert [report.best for report in reports] == better
+    if monitor == "accuracy":
+        assert len(set(scores)) < len(scores), "no two epochs are equal: the test shows nothing"
