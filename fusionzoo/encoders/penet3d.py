@@ -10,6 +10,7 @@ input three times (the same numbers).
 
 import re
 from collections import OrderedDict
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -74,6 +75,9 @@ class PENet3D(AbstractEncoder):
             `stochastic_depth * i / n` (one draw for the whole batch); evaluation rescales nothing.
         init: `kaiming` as the release trains it (normal, fan-in, biases 0; the last norm of a
             bottleneck starts at 0), or `torch` for torch's defaults.
+        pool: How the pyramid becomes one vector where one is asked for: `aspp` as the release's
+            image-only model (256 channels), or `mean` over the last scale (1024), which is what
+            methods with an image vector of their own read of a network.
 
     Inputs: `batch channels depth height width`, any size.
     Returns: A pyramid of three maps, fine to coarse; every stride 2 gives `ceil(size / 2)`.
@@ -97,10 +101,11 @@ class PENet3D(AbstractEncoder):
         cardinality: int = 32,
         stochastic_depth: float = 0.5,
         init: str = "kaiming",
+        pool: Literal["aspp", "mean"] = "aspp",
     ):
         super().__init__()
         _check_options(width, depth, cardinality, stochastic_depth, init)
-        self.width, self.init = width, init
+        self.width, self.init, self.pool = width, init, pool
         stem = round(STEM_CHANNELS * width)
         self.stem_conv = _RepeatedInputConv3d(modality.channels, stem)
         self.stem_norm = _group_norm(stem)
@@ -131,8 +136,10 @@ class PENet3D(AbstractEncoder):
         """The bottlenecks of one stage; stages 1 and 2 begin with stride 2."""
         return self.blocks[level](x)
 
-    def summary(self) -> "PENetSummary":
+    def summary(self) -> "PENetSummary | None":
         """ASPP and global pooling, the release's image-only path (8,063,232 parameters)."""
+        if self.pool == "mean":
+            return None
         return PENetSummary(self.output, round(ASPP_CHANNELS * self.width), init=self.init)
 
     @classmethod

@@ -6,7 +6,8 @@ from torch import nn
 
 from fusionzoo.encoders.penet3d import ASPP, Bottleneck, PENet3D, PENetSummary
 from fusionzoo.errors import BadOption, WeightsError
-from fusionzoo.spec import FeatureSpec, Modality
+from fusionzoo.models.assemble import assemble
+from fusionzoo.spec import DataSpec, FeatureSpec, Modality, TaskSpec
 from tests import golden_rule
 
 CT = Modality("ct", "volume", 1, (12, 192, 192))
@@ -175,6 +176,16 @@ def test_kaiming_init_starts_blocks_at_their_skip():
     weight = PENet3D(SMALL, depth=14).blocks[2][0].reduce.conv.weight
     assert weight.std().item() == pytest.approx((2 / 512) ** 0.5, rel=0.02)
     assert small_encoder(init="torch").blocks[0][0].expand.norm.weight.all()
+
+
+def test_the_pooled_vector_is_the_mean_of_the_last_scale_where_asked_for():
+    data = DataSpec("toy", (SMALL,), (TaskSpec("dx", ("no", "yes")),))
+    model = assemble("ct=penet3d(depth=14, pool=mean, width=0.25) -> linear", data)
+    encoder = model.trunks["ct"].encoder
+    assert encoder.summary() is None
+    model.eval()
+    x = torch.randn(2, 1, 9, 30, 26)
+    torch.testing.assert_close(model.trunks["ct"](x), encoder(x)[-1].mean(dim=(2, 3, 4)))
 
 
 def test_summary_takes_a_quarter_as_many_channels_as_the_last_map():
