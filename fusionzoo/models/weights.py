@@ -3,14 +3,15 @@
 Names are ours or those of a part's official release, which its `rename_official` translates.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fusionzoo.errors import WeightsError
+from fusionzoo.errors import BadOption, WeightsError, nearest
+from fusionzoo.grammar import Call, Combo
 
 #: Where checkpoints of other trainers keep the state dict.
 _NESTED = ("state_dict", "model_state", "model")
@@ -70,10 +71,48 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
+def filled_from(combo: Combo, told: Sequence[str]) -> Combo:
+    """The combo with files of weights written into it.
+
+    Args:
+        combo: The combo; a part with `weights=` of its own keeps it.
+        told: Each the path of a file that all parts are filled from, or `name=path` for the parts
+            of one name.
+
+    Raises:
+        BadOption: A name that no part has, or two files for the same parts.
+    """
+    files: dict[str, str] = {}
+    names = list(dict.fromkeys(call.name for _, call in combo.calls))
+    for text in told:
+        name, equals, path = text.partition("=")
+        if not equals or not name.isidentifier():
+            name, path = "", text
+        if name and name not in names:
+            raise BadOption(
+                f"--weights names a part {name!r}. {nearest(name, names)}The spec has: "
+                f"{', '.join(names)}."
+            )
+        if name in files:
+            which = f"part {name!r}" if name else "all parts"
+            raise BadOption(f"--weights gives {which} two files: {files[name]!r} and {path!r}.")
+        files[name] = path
+
+    def one(kind: str, call: Call) -> Call:
+        path = files.get(call.name, files.get(""))
+        if path is None or "weights" in dict(call.options):
+            return call
+        return Call(call.name, (*call.options, ("weights", path)), call.column)
+
+    return combo.map(one)
+
+
 def load_component(
     part: nn.Module, path: str | Path, *, what: str, summary: nn.Module | None = None
 ) -> None:
     """Fill one component from a file, in its own key names or those of its official release.
+
+    A component that has no weights takes none.
 
     Args:
         part: The component.
@@ -85,8 +124,10 @@ def load_component(
     Raises:
         WeightsError: Keys are missing or left over, or shapes differ; the first few are named.
     """
-    state = read_weights(path)
-    if set(state) & set(part.state_dict()) or not hasattr(part, "rename_official"):
+    state, own = read_weights(path), set(part.state_dict())
+    if not own:
+        return
+    if own & set(state) or not hasattr(part, "rename_official"):
         fill(part, state, what=what, path=path)
         return
     fill(part, _renamed(part, state, what, path), what=what, path=path)

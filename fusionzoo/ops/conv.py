@@ -38,6 +38,16 @@ class SqueezeExcite(nn.Module):
         return x * gate.reshape(*gate.shape, *(1,) * (x.ndim - 2))
 
 
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of a map, position by position."""
+
+    def forward(
+        self, x: Float[Tensor, "batch channels *space"]
+    ) -> Float[Tensor, "batch channels *space"]:
+        """A map of the same shape."""
+        return torch.movedim(super().forward(torch.movedim(x, 1, -1)), -1, 1)
+
+
 def channel_shuffle(
     x: Float[Tensor, "batch channels *space"], groups: int
 ) -> Float[Tensor, "batch channels *space"]:
@@ -49,6 +59,24 @@ def channel_shuffle(
     return rearrange(x, "batch (groups inner) ... -> batch (inner groups) ...", groups=groups)
 
 
+def channel_linear(
+    linear: nn.Linear, x: Float[Tensor, "batch inputs *space"], *, bias: bool = True
+) -> Float[Tensor, "batch outputs *space"]:
+    """A linear map over the channels of a map, or of a sequence that has them before its length.
+
+    Args:
+        linear: The linear map.
+        x: The map.
+        bias: Whether its bias is added, where it has one.
+    """
+    weight, columns = linear.weight.expand(len(x), -1, -1), x.flatten(2)
+    if bias and linear.bias is not None:
+        mapped = torch.baddbmm(linear.bias[:, None], weight, columns)
+    else:
+        mapped = torch.bmm(weight, columns)
+    return mapped.reshape(*mapped.shape[:2], *x.shape[2:])
+
+
 def resize_to(
     x: Float[Tensor, "batch channels *space"], size: Sequence[int], *, align_corners: bool = True
 ) -> Float[Tensor, "batch channels *resized"]:
@@ -58,4 +86,4 @@ def resize_to(
     return F.interpolate(x, size=tuple(size), mode=_LINEAR[x.ndim - 2], align_corners=align_corners)
 
 
-__all__ = ["SqueezeExcite", "channel_shuffle", "resize_to"]
+__all__ = ["ChannelNorm", "SqueezeExcite", "channel_shuffle", "resize_to"]

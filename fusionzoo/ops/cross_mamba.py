@@ -12,6 +12,7 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fusionzoo.ops.conv import channel_linear
 from fusionzoo.ops.selective_scan import selected_backend, selective_scan
 from fusionzoo.ops.ss2d import initialise_rates_, initialise_steps_
 
@@ -56,12 +57,12 @@ class CrossMamba(nn.Module):
         other: Float[Tensor, "batch channels length"],
     ) -> Float[Tensor, "batch length channels"]:
         """The scanned sequence, channels last."""
-        rows = _linear(self.write, own)
+        rows = channel_linear(self.write, own)
         narrow, B = rows.split([self.rank, self.num_states], 1)
-        C = _linear(self.read, other if self.exchange else own)
+        C = channel_linear(self.read, other if self.exchange else own)
         y = selective_scan(
             own,
-            _linear(self.step, narrow),
+            channel_linear(self.step, narrow, bias=False),
             -torch.exp(self.A_log),
             B,
             C,
@@ -130,13 +131,6 @@ class CrossMambaPair(nn.Module):
             for name, scan, number in pairs
             for key, tensor in scan.rename_official(state, number).items()
         }
-
-
-def _linear(
-    linear: nn.Linear, x: Float[Tensor, "batch inputs length"]
-) -> Float[Tensor, "batch outputs length"]:
-    """A linear map over channels, without its bias."""
-    return torch.bmm(linear.weight.expand(len(x), -1, -1), x)
 
 
 __all__ = ["CrossMamba", "CrossMambaPair"]

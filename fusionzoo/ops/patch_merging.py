@@ -1,7 +1,11 @@
 """Merging each 2x2 square of a map into one position of twice the channels.
 
 Source: Liu et al., Swin Transformer, ICCV 2021, Sec. 3.1; IIMGF-Net has it between its levels.
+Differs from the paper: any cell, along any number of axes, and any channels of the result.
 """
+
+import math
+from collections.abc import Sequence
 
 from einops import rearrange
 from jaxtyping import Float
@@ -13,27 +17,44 @@ from fusionzoo.errors import LayoutMismatch
 class PatchMerging(nn.Module):
     """`W norm([x_00, x_10, x_01, x_11])`, x_ij the positions of row i and column j of a square.
 
+    Along other numbers of axes too, the first axis goes fastest.
+
     Args:
-        channels: Channels of the map; the result has twice as many.
+        channels: Channels of the map.
+        out_channels: Channels of the result; twice as many where left out.
+        cell: Positions that become one, per axis.
     """
 
-    def __init__(self, channels: int):
+    def __init__(
+        self, channels: int, out_channels: int | None = None, *, cell: Sequence[int] = (2, 2)
+    ):
         super().__init__()
-        self.norm = nn.LayerNorm(4 * channels)
-        self.reduction = nn.Linear(4 * channels, 2 * channels, bias=False)
+        merged = math.prod(cell) * channels
+        self.cell = tuple(cell)
+        self.norm = nn.LayerNorm(merged)
+        self.reduction = nn.Linear(merged, out_channels or 2 * channels, bias=False)
 
     def forward(
-        self, x: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch doubled halved_height halved_width"]:
-        """A map of half the size and twice the channels."""
-        if x.shape[2] % 2 or x.shape[3] % 2:
+        self, x: Float[Tensor, "batch channels *space"]
+    ) -> Float[Tensor, "batch merged *cells"]:
+        """A map with one position per cell."""
+        if any(length % part for length, part in zip(x.shape[2:], self.cell, strict=True)):
+            size, cell = ("x".join(map(str, n)) for n in (x.shape[2:], self.cell))
             raise LayoutMismatch(
-                f"Patch merging takes squares of 2x2 out of a map of {x.shape[2]}x{x.shape[3]}, "
-                f"which must be even. Resize the image to a multiple of all of its halvings."
+                f"Patch merging takes cells of {cell} out of a map of {size}, which must be "
+                "multiples of them. Resize the image to a multiple of all of its halvings."
             )
-        squares = "batch channels (rows i) (columns j) -> batch rows columns (j i channels)"
-        merged = self.reduction(self.norm(rearrange(x, squares, i=2, j=2)))
-        return rearrange(merged, "batch rows columns channels -> batch channels rows columns")
+        axes = range(len(self.cell))
+        split = " ".join(f"(s{axis} i{axis})" for axis in axes)
+        space, inside = (" ".join(f"{letter}{axis}" for axis in axes) for letter in "si")
+        last = " ".join(reversed(inside.split()))
+        cells = rearrange(
+            x,
+            f"batch channels {split} -> batch {space} ({last} channels)",
+            **{f"i{axis}": part for axis, part in enumerate(self.cell)},
+        )
+        merged = self.reduction(self.norm(cells))
+        return rearrange(merged, f"batch {space} channels -> batch channels {space}")
 
 
 __all__ = ["PatchMerging"]

@@ -22,6 +22,27 @@ def test_golden():
         torch.testing.assert_close(found[key], theirs, atol=1e-4, rtol=1e-3)
 
 
-def test_odd_maps_are_refused():
-    with pytest.raises(LayoutMismatch, match="out of a map of 4x5, which must be even"):
-        PatchMerging(2)(torch.zeros(1, 2, 4, 5))
+@pytest.mark.parametrize("cell", [(3,), (1, 2), (2, 1, 3)])
+def test_any_cell_along_any_number_of_axes(cell):
+    module = PatchMerging(4, 5, cell=cell)
+    x = torch.randn(2, 4, *(2 * part for part in cell))
+    found = module(x)
+    assert found.shape == (2, 5, *(2 for _ in cell))
+    last = tuple(slice(part, None) for part in cell)
+    positions = x[(slice(None), slice(None), *last)]
+    axes = range(positions.ndim - 1, 1, -1)
+    merged = positions.permute(0, *axes, 1).flatten(1)
+    expected = module.reduction(module.norm(merged))
+    torch.testing.assert_close(found[(slice(None), slice(None), *(1 for _ in cell))], expected)
+
+
+@pytest.mark.parametrize(
+    ("cell", "size", "told"),
+    [
+        ((2, 2), (4, 5), "cells of 2x2 out of a map of 4x5, which must be multiples"),
+        ((2, 2, 2), (3, 4, 4), "cells of 2x2x2 out of a map of 3x4x4"),
+    ],
+)
+def test_maps_that_cells_do_not_fill_are_refused(cell, size, told):
+    with pytest.raises(LayoutMismatch, match=told):
+        PatchMerging(2, cell=cell)(torch.zeros(1, 2, *size))
