@@ -33,7 +33,7 @@ class Renamed(AbstractDataset):
             dataset.spec,
             modalities=tuple(replace(m, name=new[m.name]) for m in dataset.spec.modalities),
         )
-        self.about = dataset.about
+        self.about = dataset.about  # type: ignore[misc]  # every other data set has one text
         self.cases, self.groups, self.targets = dataset.cases, dataset.groups, dataset.targets
         self.columns = {new[name]: columns for name, columns in dataset.columns.items()}
         self.given_split, self.given_folds = dataset.given_split, dataset.given_folds

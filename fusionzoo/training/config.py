@@ -46,7 +46,9 @@ class TrainConfig:
         balance: `none`, `oversample` (copies of rare classes up to the most frequent) or `weighted`
             sampling; training part only.
         augment: `auto` changes images and volumes of the training part at random, each kind in its
-            way; `none` does not.
+            way; `none` does not. `iimgf_net` and `iimgf_net_official` give images what IIMGF-Net's
+            released code does, on all images alike and as it is there: see
+            `fusionzoo.data.transforms.default_augmentations`.
         views: Augmented passes over the training part whose frozen features are cached; 0 caches
             the plain one only.
         encoder_first: Whether a branch with necks trains its encoder alone first and freezes it for
@@ -81,7 +83,7 @@ class TrainConfig:
     monitor: Literal["loss", "auroc", "accuracy"] = "loss"
     loss: Literal["bce", "focal"] = "bce"
     balance: Literal["none", "oversample", "weighted"] = "none"
-    augment: Literal["auto", "none"] = "auto"
+    augment: Literal["auto", "none", "iimgf_net", "iimgf_net_official"] = "auto"
     views: int = 8
     encoder_first: bool = False
     frozen: Literal["eval", "train"] = "eval"

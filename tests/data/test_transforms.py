@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import affine_transform
 
 from fusionzoo.data.transforms import (
+    CHOICES,
     GOLDEN_GAMMA,
     PRESETS,
+    Affine,
     Augmentation,
     _mix,
     augment,
@@ -16,6 +19,7 @@ from fusionzoo.errors import BadOption
 from fusionzoo.spec import Modality
 
 INDEX = np.arange(64)
+CLINIC, DERM = Modality("clinic", "image", 3, (8, 8)), Modality("derm", "image", 3, (8, 8))
 
 
 def keys(seed=0, epoch=0, index=INDEX, copy=0):
@@ -63,6 +67,7 @@ def test_keys_differ_in_every_part():
     "augmentation",
     [
         *PRESETS.values(),
+        default_augmentations((CLINIC,), "iimgf_net")["clinic"],
         Augmentation(noise=0.5),
         Augmentation(flips=True),
         Augmentation(max_shift=1),
@@ -159,5 +164,113 @@ def test_the_preset_of_each_kind():
         "derm": PRESETS["image"],
     }
     assert default_augmentations((ct,), "none") == {"ct": Augmentation()}
-    with pytest.raises(BadOption, match=r"no augmentation 'strong'. Use one of: auto, none"):
+    with pytest.raises(BadOption, match=r"no augmentation 'strong'. Use one of: auto, none, iimgf"):
         default_augmentations((ct,), "strong")
+    for preset in CHOICES[2:]:
+        assert default_augmentations((ct, table), preset) == {"ct": PRESETS["volume"]}
+
+
+def smooth(size=(12, 9), count=64):
+    rng = np.random.default_rng(0)
+    return torch.from_numpy(rng.random((count, 2, *size)).astype(np.float32))
+
+
+@pytest.mark.parametrize(("interpolation", "order"), [("bilinear", 1), ("nearest", 0)])
+def test_an_affine_map_is_scipy_s_with_mirrored_borders(interpolation, order):
+    affine = Affine(move=0.2, zoom=0.5, turn=45.0, interpolation=interpolation)
+    x = smooth()
+    found = augment(x, Augmentation(affine=affine), keys()).numpy()
+    down, right, zoom, turn = uniform(keys(), 4, "affine").T * 2 - 1
+    angle, zoom = np.deg2rad(45 * turn), 1 + 0.5 * zoom
+    centre = (np.array(x.shape[2:]) - 1) / 2
+    agree = []
+    for case in range(64):
+        cos, sin = np.cos(angle[case]) / zoom[case], np.sin(angle[case]) / zoom[case]
+        back = np.array([[cos, -sin], [sin, cos]])  # rows, columns
+        move = 0.2 * np.array([down[case] * 12, right[case] * 9])
+        offset = centre - back @ (centre + move)
+        for channel in range(2):
+            expected = affine_transform(
+                x[case, channel].numpy(), back, offset, order=order, mode="mirror"
+            )
+            agree.append(np.abs(found[case, channel] - expected) < 1e-4)
+    # Nearest pixels may differ where a place is half way between two.
+    assert np.mean(agree) == 1 if order else np.mean(agree) > 0.995
+
+
+def test_an_affine_map_by_nearest_pixel_makes_no_new_value():
+    x = smooth()
+    nearest = Affine(move=0.1, zoom=0.8, turn=45.0, interpolation="nearest")
+    found = augment(x, Augmentation(affine=nearest), keys())
+    assert set(found[0, 0].flatten().tolist()) <= set(x[0, 0].flatten().tolist())
+    assert not torch.equal(found, x)
+
+
+def test_an_affine_map_leaves_volumes():
+    x = volumes()
+    assert augment(x, Augmentation(affine=Affine(turn=45.0)), keys()) is x
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        Augmentation(chance=0.25, max_shift=1, intensity=0.5),
+        Augmentation(affine=Affine(move=0.3, chance=0.25)),
+        Augmentation(intensity=0.5, values_chance=0.25),
+    ],
+)
+def test_a_chance_leaves_the_other_cases_as_they_are(augmentation):
+    x = smooth(count=800)
+    found = augment(x, augmentation, keys(index=np.arange(800)))
+    same = (found == x).flatten(1).all(dim=1)
+    assert 0.7 < same.double().mean() < 0.8
+
+
+def test_a_chance_of_a_turn():
+    x = torch.arange(9.0).view(3, 3).expand(800, 1, 3, 3)
+    turned = Augmentation(rotations=True, rotations_chance=0.5)
+    found = augment(x, turned, keys(index=np.arange(800)))
+    shares = [sum(torch.equal(c, x[0].rot90(k, (1, 2))) for c in found) / 800 for k in range(4)]
+    np.testing.assert_allclose(shares, [0.625, 0.125, 0.125, 0.125], atol=0.05)
+
+
+def pair(preset, count=400):
+    """Both images of cases whose second image is the first one, augmented."""
+    x = smooth((8, 8), count)
+    chosen = default_augmentations((CLINIC, DERM), preset)
+    return x, *(augment(x, chosen[n], keys(index=np.arange(count)), modality=n) for n in chosen)
+
+
+def test_the_released_chain_treats_the_second_image_as_a_mask():
+    x, clinic, derm = pair("iimgf_net_official")
+    untouched = (derm == x).flatten(1).all(dim=1)
+    assert 0.5 < untouched.double().mean() < 0.7
+    assert (clinic == x).flatten(1).all(dim=1)[~untouched].sum() == 0
+    for case in range(0, 400, 9):
+        assert set(derm[case, 0].flatten().tolist()) <= set(x[case, 0].flatten().tolist())
+    # Where nothing but geometry on whole pixels happened, both images are the same.
+    assert 40 < ((clinic == derm).flatten(1).all(dim=1) & ~untouched).sum() < 160
+    assert clinic.min() >= 0
+    assert clinic.max() <= 1
+
+
+def test_the_symmetric_chain_shares_the_geometry_alone():
+    x, clinic, derm = pair("iimgf_net")
+    assert (clinic.amax(dim=(1, 2, 3)) > 1).any()
+    # One linear map of the values tells the two images apart.
+    for case in range(0, 400, 7):
+        first, second = clinic[case].flatten().double(), derm[case].flatten().double()
+        spread = torch.corrcoef(torch.stack([first, second]))[0, 1]
+        assert spread == pytest.approx(1, abs=1e-6)
+    both = [(image == x).flatten(1).all(dim=1) for image in (clinic, derm)]
+    assert not torch.equal(*both)
+
+
+def test_the_released_chain_needs_values_from_0_to_1():
+    full = default_augmentations((CLINIC,), "iimgf_net_official")["clinic"]
+    x = smooth((8, 8)) * 3 - 1
+    with pytest.raises(BadOption) as caught:
+        augment(x, full, keys(), modality="clinic")
+    assert "values from 0 to 1; those of 'clinic' go from -1 to 2. Open the data set" in str(
+        caught.value
+    )

@@ -3,9 +3,11 @@
 import dataclasses
 import json
 import math
+from typing import get_args, get_type_hints
 
 import pytest
 
+from fusionzoo.data.transforms import CHOICES
 from fusionzoo.errors import BadOption
 from fusionzoo.training.config import TrainConfig
 
@@ -36,6 +38,10 @@ def test_every_setting_is_documented():
     doc = TrainConfig.__doc__ or ""
     for field in dataclasses.fields(TrainConfig):
         assert f"        {field.name}: " in doc
+
+
+def test_augment_takes_what_the_transforms_have():
+    assert get_args(get_type_hints(TrainConfig)["augment"]) == CHOICES
 
 
 @pytest.mark.parametrize(
