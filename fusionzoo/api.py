@@ -33,7 +33,7 @@ from fusionzoo.models.model import FusionModel
 from fusionzoo.models.plan import Plan
 from fusionzoo.models.profile import count_flops
 from fusionzoo.models.weights import fill
-from fusionzoo.records.environment import collect_environment
+from fusionzoo.records.environment import collect_environment, package_versions
 from fusionzoo.records.record import (
     SCHEMA,
     Cost,
@@ -47,6 +47,7 @@ from fusionzoo.records.store import CONFIG, PREDICTIONS, RECORD, WEIGHTS, RunSto
 from fusionzoo.schema import from_json, to_json
 from fusionzoo.spec import DataSpec
 from fusionzoo.storage import write_atomic
+from fusionzoo.training.branches import BranchStore
 from fusionzoo.training.config import TrainConfig
 from fusionzoo.training.observer import Observer
 from fusionzoo.training.stages import Trained, Trainer
@@ -244,9 +245,27 @@ def run(
 
 
 def execute(
-    planned: RunPlan, *, device: str, out: str | Path, resume: bool, fresh: bool, observer: Observer
+    planned: RunPlan,
+    *,
+    device: str,
+    out: str | Path,
+    resume: bool,
+    fresh: bool,
+    observer: Observer,
+    branches: str | Path | None = None,
 ) -> RunRecord:
-    """Carry out a planned run."""
+    """Carry out a planned run.
+
+    Args:
+        planned: The run.
+        device: As for `run`.
+        out: As for `run`.
+        resume: As for `run`.
+        fresh: As for `run`.
+        observer: Hears of progress.
+        branches: Folder of trained branches that runs share: one that an earlier run trained on the
+            same cases with the same settings, seed and code is read, with the same numbers.
+    """
     store = RunStore(out)
     run_id = planned.run_id
     if fresh:
@@ -276,13 +295,20 @@ def execute(
         folder=folder,
         identity=run_id,
         observer=observer,
+        branches=BranchStore(Path(branches), _branch_facts(planned)) if branches else None,
     )
     trained = trainer.train()
-    seconds = time.perf_counter() - clock
+    seconds = time.perf_counter() - clock + trained.reused_seconds
     record = _finish(planned, store, trained, encoders, fabric, started, seconds)
     for checkpoint in folder.glob("*.ckpt"):
         checkpoint.unlink()
     return record
+
+
+def _branch_facts(planned: RunPlan) -> dict[str, Any]:
+    """What a branch of a run depends on, beside its own spec."""
+    facts = {key: value for key, value in planned.identity.items() if key != "spec"}
+    return {**facts, "versions": package_versions(("torch", "timm", "numpy"))}
 
 
 def _fabric(device: str, precision: str, observer: Observer) -> Fabric:

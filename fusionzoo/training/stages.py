@@ -27,6 +27,7 @@ from fusionzoo.grammar import Binding, Chain, Combo
 from fusionzoo.interface import AbstractFusion
 from fusionzoo.models.assemble import assemble
 from fusionzoo.models.model import Feature, FusionModel
+from fusionzoo.training.branches import BranchStore
 from fusionzoo.training.cache import FeatureCache, cached_bytes, encode_all
 from fusionzoo.training.config import TrainConfig
 from fusionzoo.training.loop import Known, StageModel, StageTrainer
@@ -45,14 +46,16 @@ class Trained:
         models: The combo's model under `fused` (or the one modality's name), and each baseline
             under its modality.
         main: Name of the combo's model.
-        history: Epoch reports per stage.
         recipe: `staged` or `joint`, as it was resolved.
+        history: Epoch reports per stage.
+        reused_seconds: Time that stages took which another run had trained before.
     """
 
     models: dict[str, FusionModel]
     main: str
     recipe: str
     history: dict[str, list[EpochReport]] = field(default_factory=dict)
+    reused_seconds: float = 0.0
 
 
 class Trainer:
@@ -69,6 +72,7 @@ class Trainer:
         folder: Where checkpoints go; None keeps nothing on disk.
         identity: Hash of all that defines the run.
         observer: Hears of progress.
+        branches: Trained branches that other runs left, and where this one leaves its own.
     """
 
     def __init__(
@@ -84,7 +88,9 @@ class Trainer:
         folder: Path | None,
         identity: str,
         observer: Observer,
+        branches: BranchStore | None = None,
     ):
+        self.branches = branches
         self.combo, self.dataset, self.split, self.encoders, self.config = (
             combo,
             dataset,
@@ -203,6 +209,16 @@ class Trainer:
         """Train one model; `table` picks the settings for models that are quick to train."""
         config = self.config
         self.fabric.to_device(model)
+        spec = str(model.plan.combo)
+        shared = self.branches if model.fusion is None else None
+        found = shared.find(name, spec) if shared else None
+        if found is not None:
+            state, trained.history[name] = found
+            model.load_state_dict(state)
+            model.eval()
+            trained.reused_seconds += sum(report.seconds for report in trained.history[name])
+            self.observer.note(f"Stage {name!r} was trained by an earlier run; it is read.")
+            return
         trainer = StageTrainer(
             name,
             StageModel(model, frozen, mode=config.frozen),
@@ -221,6 +237,8 @@ class Trainer:
         train = self.loader(self.split.train, wanted, train=True)
         val = self.loader(self.split.val, wanted)
         trained.history[name] = trainer.run(train, val)
+        if shared:
+            shared.keep(name, spec, model.state_dict(), trained.history[name])
         fusion = model.fusion
         if fusion is not None and type(fusion).fit_features is not AbstractFusion.fit_features:
             self._fit_features(model, fusion, self.loader(self.split.train, wanted), known)
