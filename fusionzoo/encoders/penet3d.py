@@ -10,7 +10,8 @@ input three times (the same numbers).
 
 import re
 from collections import OrderedDict
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -91,6 +92,7 @@ class PENet3D(AbstractEncoder):
     """
 
     accepts = frozenset({"volume"})
+    small: ClassVar[Mapping[str, Any]] = {"width": 0.25, "depth": 14, "cardinality": 8}
 
     def __init__(
         self,

@@ -75,6 +75,7 @@ class SAM(AbstractEncoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"image", "volume"})
+    small: ClassVar[Mapping[str, Any]] = {"width": 1 / 12, "depth": 4, "channels": (16, 32, 64)}
 
     mean: Tensor
     std: Tensor

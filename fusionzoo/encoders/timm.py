@@ -4,7 +4,7 @@ Source: Wightman, PyTorch Image Models, doi:10.5281/zenodo.4414861; each network
 Differs from the package: nothing is ever downloaded; weights are loaded from a file.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import timm
@@ -48,6 +48,7 @@ class Timm(AbstractEncoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"image", "volume"})
+    small: ClassVar[Mapping[str, Any]] = {"name": "resnet10t"}
 
     def __init__(
         self,

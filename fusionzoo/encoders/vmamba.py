@@ -8,7 +8,8 @@ IIMGF-Net adds after the patch embedding, is an option.
 
 import re
 from collections import OrderedDict
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -79,6 +80,7 @@ class VMamba(AbstractEncoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"image"})
+    small: ClassVar[Mapping[str, Any]] = {"channels": 8, "depths": (1, 1, 1, 1)}
 
     def __init__(
         self,

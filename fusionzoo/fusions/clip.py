@@ -76,13 +76,14 @@ class CLIP(AbstractFusion):
     def _alignment(
         self, embedded: Mapping[str, Tensor], first: str, second: str, context: Context
     ) -> Float[Tensor, ""]:
-        both = context.present[first] & context.present[second]
-        index = context.index[both] if self.mask_duplicates and context.index is not None else None
-        targets = None
-        if self.by_class and context.targets:
-            targets = next(iter(context.targets.values()))[both]
-        scale = self.logit_scale.exp().clamp(max=100)
-        a, b = embedded[first][both], embedded[second][both]
-        if not len(a):
-            return (embedded[first].sum() + embedded[second].sum()) * 0
-        return symmetric_info_nce(a, b, scale, index=index, targets=targets)
+        return symmetric_info_nce(
+            embedded[first],
+            embedded[second],
+            self.logit_scale.exp().clamp(max=100),
+            index=context.index if self.mask_duplicates else None,
+            targets=next(iter(context.targets.values())) if self._by_class(context) else None,
+            paired=context.present[first] & context.present[second],
+        )
+
+    def _by_class(self, context: Context) -> bool:
+        return self.by_class and bool(context.targets)

@@ -32,7 +32,7 @@ class DrFuse(AbstractFusion):
         tokens: D_t x_t, s, D_i x_i;  q is the mean of their queries
 
     Where a case has no image, s = a and the image's token is masked. The table is taken to be
-    there.
+    there; where it isn't, its features are zeros.
 
     Args:
         given: The final vectors of an image and of a table, in any order.
@@ -101,8 +101,8 @@ class DrFuse(AbstractFusion):
 
     def join(self, features: dict[str, Float[Tensor, "batch _"]], context: Context) -> FusionOutput:
         """One vector per logit, and the losses of the parts."""
-        table, image = features[self.table], features[self.image]
-        paired = context.present[self.image]
+        image, paired = features[self.image], context.present[self.image]
+        table = features[self.table] * context.present[self.table][:, None]
         a, b = self.project(self.shared["table"](table)), self.project(self.shared["image"](image))
         parts = {
             "table": self.distinct["table"](table),
@@ -111,8 +111,7 @@ class DrFuse(AbstractFusion):
         }
         fused, weights = self._attend(torch.stack(list(parts.values()), dim=1), paired)
         apart = jensen_shannon(a, b, paired) + absolute_cosine(a, parts["table"])
-        if paired.any():
-            apart = apart + absolute_cosine(b[paired], parts["image"][paired])
+        apart = apart + absolute_cosine(b, parts["image"], paired)
         losses = {"disentangle": self.disentangle * apart}
         if context.targets is not None:
             losses |= self._supervise(parts, weights, paired, context.targets)

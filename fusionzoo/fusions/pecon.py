@@ -139,10 +139,8 @@ class PECon(AbstractFusion):
         pairs = []
         for first, second in combinations(embedded, 2):
             both = context.present[first] & context.present[second]
-            a, b = F.normalize(embedded[first][both]), F.normalize(embedded[second][both])
-            index = context.index[both] if context.index is not None else None
-            found = symmetric_info_nce(a, b, scale, index=index) if len(a) else 0 * scale
-            pairs.append(found)
+            a, b = F.normalize(embedded[first]), F.normalize(embedded[second])
+            pairs.append(symmetric_info_nce(a, b, scale, index=context.index, paired=both))
         return torch.stack(pairs).mean()
 
 

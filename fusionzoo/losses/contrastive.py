@@ -18,6 +18,7 @@ def symmetric_info_nce(
     *,
     index: Int[Tensor, " batch"] | None = None,
     targets: Int[Tensor, " batch"] | None = None,
+    paired: Bool[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
     """Half the cross-entropy of finding each case's partner among the batch, in both directions.
 
@@ -35,25 +36,32 @@ def symmetric_info_nce(
             the softmax of each other, where they would count as false negatives.
         targets: Class codes, -1 where missing, for the supervised form; a case without a label has
             itself alone.
+        paired: Cases that count, as partners and as negatives; all by default. 0 where none does.
     """
     scores = scale * F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
     own = torch.eye(len(first), dtype=torch.bool, device=first.device)
     allowed = torch.ones_like(own) if index is None else own | (index[:, None] != index)
+    if paired is None:
+        paired = torch.ones(len(first), dtype=torch.bool, device=first.device)
+    allowed = own | (allowed & paired[:, None] & paired)
     positive = own
     if targets is not None:
         positive = own | ((targets[:, None] == targets) & (targets[:, None] >= 0))
     positive = positive & allowed
-    return (_direction(scores, positive, allowed) + _direction(scores.T, positive, allowed)) / 2
+    ways = (_direction(each, positive, allowed, paired) for each in (scores, scores.T))
+    return sum(ways, scores.new_zeros(())) / 2
 
 
 def _direction(
     scores: Float[Tensor, "batch batch"],
     positive: Bool[Tensor, "batch batch"],
     allowed: Bool[Tensor, "batch batch"],
+    paired: Bool[Tensor, " batch"],
 ) -> Float[Tensor, ""]:
     log_probs = scores.masked_fill(~allowed, -torch.inf).log_softmax(dim=1)
     picked = log_probs.masked_fill(~positive, 0).sum(dim=1)
-    return -(picked / positive.sum(dim=1)).mean()
+    each = -(picked / positive.sum(dim=1)) * paired
+    return each.sum() / paired.sum().clamp(min=1)
 
 
 __all__ = ["symmetric_info_nce"]

@@ -18,10 +18,21 @@ def cosine_distance(
 
 
 def absolute_cosine(
-    first: Float[Tensor, "batch embed"], second: Float[Tensor, "batch embed"]
+    first: Float[Tensor, "batch embed"],
+    second: Float[Tensor, "batch embed"],
+    paired: Bool[Tensor, " batch"] | None = None,
 ) -> Float[Tensor, ""]:
-    """mean_i |<a_i, b_i>| / (|a_i| |b_i|), which is 0 where the features are orthogonal."""
-    return F.cosine_similarity(first, second, dim=1).abs().mean()
+    """mean_i |<a_i, b_i>| / (|a_i| |b_i|), which is 0 where the features are orthogonal.
+
+    Args:
+        first: Features.
+        second: Features of another kind.
+        paired: Cases that have both; all by default. 0 where none has.
+    """
+    each = F.cosine_similarity(first, second, dim=1).abs()
+    if paired is None:
+        return each.mean()
+    return (each * paired).sum() / paired.sum().clamp(min=1)
 
 
 def kl_alignment(

@@ -10,12 +10,6 @@ from fusionzoo.grammar import Call
 from fusionzoo.models.assemble import plan
 from fusionzoo.spec import DataSpec, Modality, TaskSpec
 
-#: The smallest that each part works at; parts that aren't here are taken as they come.
-TINY: Mapping[str, Mapping[str, Any]] = {
-    "penet3d": {"width": 0.25, "depth": 14, "cardinality": 8},
-    "sam": {"width": 1 / 12, "depth": 4, "channels": (16, 32, 64)},
-    "timm": {"name": "resnet10t"},
-}
 #: What a refining fusion is followed by, and what tables go through.
 JOIN, TABLE = "concat", "mlp"
 
@@ -65,7 +59,21 @@ def tiny_settings(kind: str) -> dict[str, DataSpec]:
         "two images": (first, second),
         "two images + table": (first, second, _TABLE),
     }
-    return {name: DataSpec(name, found, _TASKS, TINY) for name, found in inputs.items()}
+    small = small_options()
+    return {name: DataSpec(name, found, _TASKS, small) for name, found in inputs.items()}
+
+
+def small_options() -> dict[str, Mapping[str, Any]]:
+    """Options of the smallest form of each part that has one; the others are taken as they come."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for kind in ("encoder", "neck", "fusion", "head"):
+        for name in registry.names(kind):
+            try:
+                small = registry.load(kind, name).small
+            except FusionZooError:
+                continue  # a plugin that is set aside
+            found |= {name: small} if small else {}
+    return found
 
 
 def kind_of(encoder: str) -> str | None:
@@ -133,4 +141,4 @@ def _call(name: str, data: DataSpec) -> str:
     return str(Call(name, tuple(options.items())))
 
 
-__all__ = ["TINY", "Cell", "kind_of", "tiny_settings", "walk", "walk_data"]
+__all__ = ["Cell", "kind_of", "small_options", "tiny_settings", "walk", "walk_data"]
