@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from fusionzoo.errors import RunError
 
 T = TypeVar("T")
+#: Key in the metadata of a field that older files may lack.
+_ADDED = "added"
 
 _WORDS = {
     str: "text",
@@ -24,6 +26,11 @@ _WORDS = {
     bool: "true or false",
     dict: "an object",
 }
+
+
+def added(default: Any) -> Any:
+    """A field that files written before it was added may lack; to them it means `default`."""
+    return dataclasses.field(default=default, metadata={_ADDED: True})
 
 
 def to_json(value: Any) -> Any:
@@ -94,10 +101,10 @@ def _dataclass(cls: Any, data: Any, where: str, problems: list[str]) -> Any:
         problems.append(f"{where or 'the file'} must be an object, is {_shown(data)}")
         return None
     hints = _hints(cls)
-    names = list(hints)
+    names = [name for name in hints if name in data or name not in _may_lack(cls)]
     prefix = f"{where}." if where else ""
     problems += [f"{prefix}{name} is missing" for name in names if name not in data]
-    problems += [f"{prefix}{name} is not known" for name in data if name not in names]
+    problems += [f"{prefix}{name} is not known" for name in data if name not in hints]
     known = [name for name in names if name in data]
     before = len(problems)
     values = {name: _value(hints[name], data[name], f"{prefix}{name}", problems) for name in known}
@@ -111,6 +118,12 @@ def _hints(cls: Any) -> dict[str, Any]:
     """Types of the fields; looked up once a class, because that is slow."""
     told = get_type_hints(cls)
     return {field.name: told[field.name] for field in dataclasses.fields(cls)}
+
+
+@cache
+def _may_lack(cls: Any) -> frozenset[str]:
+    """Fields that were added later."""
+    return frozenset(field.name for field in dataclasses.fields(cls) if _ADDED in field.metadata)
 
 
 def _value(hint: Any, data: Any, where: str, problems: list[str]) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fusionzoo.errors import RunError
-from fusionzoo.schema import canonical, dumps, from_json, to_json
+from fusionzoo.schema import added, canonical, dumps, from_json, to_json
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,22 @@ def test_every_problem_is_named_with_its_place():
 def test_wrong_types(key, value, expected):
     with pytest.raises(RunError, match=expected):
         from_json(Outer, {**to_json(OUTER), key: value}, "file")
+
+
+@dataclass(frozen=True)
+class Grown:
+    old: int
+    new: str = added("as before")
+
+
+def test_a_field_that_was_added_may_be_absent():
+    assert from_json(Grown, {"old": 1}, "file") == Grown(1, "as before")
+    assert from_json(Grown, {"old": 1, "new": "x"}, "file") == Grown(1, "x")
+    assert to_json(Grown(1)) == {"old": 1, "new": "as before"}
+    with pytest.raises(RunError, match=r"old is missing\n  - newer is not known\n"):
+        from_json(Grown, {"newer": 2}, "file")
+    with pytest.raises(RunError, match="new must be text, is 3"):
+        from_json(Grown, {"old": 1, "new": 3}, "file")
 
 
 def test_a_file_that_is_no_object():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -26,6 +27,9 @@ from fusionzoo.evaluation.predictions import Predictions, Selection
 from fusionzoo.evaluation.results import MEAN, Comparison, Estimate, Evaluation, Row
 from fusionzoo.evaluation.threshold import RULES, Threshold, choose_threshold
 from fusionzoo.evaluation.weighted import Array, Labels
+
+#: What `binary` may be; `auto` is `macro` where a task has more than two classes.
+BINARY = ("auto", "macro", "positive")
 
 
 @dataclass(frozen=True)
@@ -46,8 +50,13 @@ def evaluate(
     level: float = 0.95,
     reference: str = "fused",
     part: str = "test",
+    binary: str = "auto",
 ) -> Evaluation:
     """Metrics with patient-level intervals per output, and paired comparisons with the reference.
+
+    With several tasks there is a row of unweighted means over them. Sensitivity and specificity of
+    a task with more than two classes are means over its classes, one against the rest; what enters
+    the mean over tasks for one with two classes is up to `binary`.
 
     Args:
         predictions: Predictions of the part `val`, which thresholds are chosen on, and of the part
@@ -58,6 +67,9 @@ def evaluate(
         level: Confidence of all intervals.
         reference: Output that the others are compared with; without it there are no comparisons.
         part: The part to score.
+        binary: Sensitivity and specificity of two-class tasks in the mean over tasks: those of
+            class 1 (`positive`); their mean over both classes (`macro`), which makes the two equal;
+            `auto` is `macro` where any task has more than two classes.
 
     Raises:
         BadOption: The rule is unknown, or the numbers are out of range.
@@ -70,6 +82,7 @@ def evaluate(
             f"level={level} were given."
         )
     _check_parts(predictions, part, threshold_rule)
+    averaged = _averaged(binary, predictions)
     frame = predictions.frame
     resampling = Resampling.draw(
         frame.loc[frame["part"] == part, "group"], replicates=replicates, seed=seed
@@ -83,10 +96,20 @@ def evaluate(
                 threshold = _threshold(predictions, task.name, output, threshold_rule)
                 chosen = predictions.select(part=part, task=task.name, output=output)
                 rows.append(_measure(task.name, output, chosen, threshold, resampling, level))
-    rows += _means(rows, predictions.outputs, level)
+    rows += _means(rows, predictions.outputs, level, averaged)
     comparisons = _comparisons(rows, reference, level)
     results = tuple(measured.row for measured in rows)
-    return Evaluation(part, threshold_rule, replicates, seed, level, results, comparisons)
+    return Evaluation(part, threshold_rule, replicates, seed, level, results, comparisons, averaged)
+
+
+def _averaged(binary: str, predictions: Predictions) -> Literal["macro", "positive"]:
+    if binary not in BINARY:
+        raise BadOption(
+            f"Two-class tasks can't enter a mean as binary={binary!r}. Use one of: "
+            f"{', '.join(BINARY)}."
+        )
+    mixed = any(not task.binary for task in predictions.tasks)
+    return "macro" if binary == "macro" or (binary == "auto" and mixed) else "positive"
 
 
 def _check_parts(predictions: Predictions, part: str, rule: str) -> None:
@@ -149,7 +172,9 @@ def _estimate(score: Score, drawn: Array, level: float) -> Estimate:
     return Estimate(score.value, interval.low, interval.high, interval.reason)
 
 
-def _means(rows: list[_Measured], outputs: tuple[str, ...], level: float) -> list[_Measured]:
+def _means(
+    rows: list[_Measured], outputs: tuple[str, ...], level: float, binary: str
+) -> list[_Measured]:
     """Per output, the unweighted mean over tasks of the metrics that all its tasks have."""
     tasks = {measured.row.task for measured in rows}
     means = []
@@ -158,21 +183,34 @@ def _means(rows: list[_Measured], outputs: tuple[str, ...], level: float) -> lis
         if len(tasks) < 2 or len(own) < len(tasks):
             continue
         names = [name for name in own[0].drawn if all(name in measured.drawn for measured in own)]
+        sources = {name: [_source(name, measured, binary) for measured in own] for name in names}
         drawn = {
-            name: np.mean([measured.drawn[name] for measured in own], axis=0) for name in names
+            name: np.mean([m.drawn[s] for m, s in zip(own, sources[name], strict=True)], axis=0)
+            for name in names
         }
-        estimates = {name: _estimate(_mean_score(own, name), drawn[name], level) for name in names}
+        estimates = {
+            name: _estimate(_mean_score(own, sources[name]), drawn[name], level) for name in names
+        }
         means.append(_Measured(_mean_row(output, own, estimates), None, drawn))
     return means
 
 
-def _mean_score(own: list[_Measured], name: str) -> Score:
-    undefined = [
-        measured.row.task for measured in own if math.isnan(measured.row.metrics[name].value)
-    ]
+def _source(name: str, measured: _Measured, binary: str) -> str:
+    """The metric of a task that enters the mean of `name` over tasks.
+
+    Over both classes of two, one's sensitivity is the other's specificity, so that the macro means
+    of both are the balanced accuracy.
+    """
+    both = binary == "macro" and len(measured.row.class_counts) == 2
+    return "balanced_accuracy" if both and name in ("sensitivity", "specificity") else name
+
+
+def _mean_score(own: list[_Measured], sources: list[str]) -> Score:
+    values = [m.row.metrics[source].value for m, source in zip(own, sources, strict=True)]
+    undefined = [m.row.task for m, value in zip(own, values, strict=True) if math.isnan(value)]
     if undefined:
         return Score(math.nan, f"undefined for task {', '.join(undefined)}")
-    return Score(float(np.mean([measured.row.metrics[name].value for measured in own])))
+    return Score(float(np.mean(values)))
 
 
 def _mean_row(output: str, own: list[_Measured], estimates: dict[str, Estimate]) -> Row:

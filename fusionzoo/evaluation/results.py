@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from fusionzoo.errors import RunError
 from fusionzoo.evaluation.bootstrap import Difference
@@ -12,7 +12,7 @@ from fusionzoo.evaluation.comparison import McNemar
 from fusionzoo.evaluation.delong import AurocComparison
 from fusionzoo.evaluation.metrics import METRICS
 from fusionzoo.evaluation.threshold import Threshold
-from fusionzoo.schema import from_json, to_json
+from fusionzoo.schema import added, from_json, to_json
 
 #: The row that averages a metric over all tasks.
 MEAN = "mean"
@@ -106,6 +106,8 @@ class Evaluation:
         level: Confidence of all intervals.
         results: One row per task and output, and one per output for the mean over several tasks.
         comparisons: The reference output against each other one.
+        binary: What sensitivity and specificity of a two-class task are in the mean over tasks:
+            those of class 1 (`positive`), or the mean over both classes (`macro`).
     """
 
     part: str
@@ -115,6 +117,7 @@ class Evaluation:
     level: float
     results: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
+    binary: Literal["macro", "positive"] = added("positive")
 
     def row(self, task: str, output: str) -> Row:
         """One row.

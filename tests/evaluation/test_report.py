@@ -3,6 +3,7 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 
 from fusionzoo.errors import BadOption, RunError
 from fusionzoo.evaluation.bootstrap import bootstrap_differences, bootstrap_intervals
@@ -12,6 +13,8 @@ from fusionzoo.evaluation.metrics import compute_metrics
 from fusionzoo.evaluation.predictions import Predictions
 from fusionzoo.evaluation.report import evaluate
 from fusionzoo.evaluation.threshold import choose_threshold
+from fusionzoo.spec import TaskSpec
+from tests.evaluation.conftest import BINARY, GRADES, make_predictions
 
 
 def test_a_row_agrees_with_its_parts(independent):
@@ -101,6 +104,71 @@ def test_the_mean_over_tasks(predictions):
     widths = [m["auroc"].high - m["auroc"].low for m in (mean.metrics, *tasks)]
     assert widths[0] < max(widths[1:])
     assert [c.other for c in evaluation.comparisons if c.task == "mean"] == ["ct", "table"]
+
+
+SEVERAL = (BINARY, GRADES, TaskSpec("veil", ("absent", "present")))
+
+
+def by_scikit(predictions, binary, output="fused"):
+    """Accuracy, AUROC, sensitivity and specificity, means over tasks."""
+    found = []
+    for task in predictions.tasks:
+        chosen = predictions.select(part="test", task=task.name, output=output)
+        kept = chosen.labels >= 0
+        y, probs = chosen.labels[kept], chosen.probs[kept]
+        probs = probs / probs.sum(axis=1, keepdims=True)
+        called = (probs[:, 1] >= 0.5).astype(int) if task.binary else probs.argmax(axis=1)
+        classes = [1] if task.binary and binary == "positive" else range(len(task.classes))
+        area = (
+            roc_auc_score(y, probs[:, 1])
+            if task.binary
+            else roc_auc_score(y, probs, multi_class="ovr", average="macro")
+        )
+        sensitivity = recall_score(y, called, labels=list(classes), average="macro")
+        specificity = np.mean([recall_score(y != k, called != k) for k in classes])
+        found.append((accuracy_score(y, called), area, sensitivity, specificity))
+    return np.mean(found, axis=0)
+
+
+@pytest.mark.parametrize("binary", ["macro", "positive"])
+def test_means_over_tasks_are_scikit_s(binary):
+    predictions = make_predictions(tasks=SEVERAL, num_patients=60)
+    evaluation = evaluate(predictions, replicates=20, threshold_rule="0.5", binary=binary)
+    assert evaluation.binary == binary
+    for output in predictions.outputs:
+        row = evaluation.row("mean", output).metrics
+        names = ("accuracy", "auroc", "sensitivity", "specificity")
+        found = [row[name].value for name in names]
+        np.testing.assert_allclose(found, by_scikit(predictions, binary, output), atol=1e-12)
+        for name in names:
+            assert row[name].low < row[name].value < row[name].high
+
+
+def test_macro_changes_means_of_sensitivity_and_specificity_alone():
+    predictions = make_predictions(tasks=SEVERAL)
+    macro, positive, auto = (
+        evaluate(predictions, replicates=20, binary=b) for b in ("macro", "positive", "auto")
+    )
+    assert auto == macro
+    for first, second in zip(macro.results, positive.results, strict=True):
+        differ = {n for n in first.metrics if first.metrics[n] != second.metrics[n]}
+        assert differ == ({"sensitivity", "specificity"} if first.task == "mean" else set())
+
+
+def test_two_classes_everywhere_are_averaged_as_positives():
+    predictions = make_predictions(tasks=(BINARY, SEVERAL[2]))
+    evaluation = evaluate(predictions, replicates=20)
+    assert evaluation.binary == "positive"
+    mean, *rows = (
+        evaluation.row(task, "fused").metrics["sensitivity"].value
+        for task in ("mean", "malignancy", "veil")
+    )
+    assert mean == np.mean(rows)
+
+
+def test_an_unknown_way_of_averaging(independent):
+    with pytest.raises(BadOption, match=r"binary='micro'\. Use one of: auto, macro, positive\."):
+        evaluate(independent, binary="micro")
 
 
 def test_the_test_part_never_moves_the_threshold(independent):

@@ -22,6 +22,12 @@ def test_there_and_back_through_json(evaluation):
     assert again.row("malignancy", "ct") == evaluation.row("malignancy", "ct")
 
 
+def test_results_from_before_the_choice_was_recorded(evaluation):
+    told = evaluation.to_json()
+    assert told.pop("binary") == "macro"
+    assert Evaluation.from_json(told).binary == "positive"
+
+
 def test_the_table_as_text(evaluation):
     rows = evaluation.rows(("auroc", "npv"))
     assert list(rows[0]) == [
