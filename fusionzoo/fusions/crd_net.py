@@ -190,6 +190,7 @@ class CRDNet(AbstractFusion):
     """
 
     places: ClassVar[frozenset[str]] = frozenset({"join", "decide"})
+    small: ClassVar[Mapping[str, Any]] = {"embed_dim": 16}
     #: One position attends to itself alone, and to nothing else where all others are vectors.
     no_gradient: ClassVar[frozenset[str]] = frozenset(
         {

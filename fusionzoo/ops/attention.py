@@ -58,6 +58,50 @@ class CrossAttention(nn.Module):
         return query + rearrange(weights @ v, "batch heads tokens dim -> batch tokens (heads dim)")
 
 
+class MergedCrossAttention(nn.Module):
+    """P (x + concat_h softmax(Q_h [K_h x, K_h c]^T / sqrt(d)) [V_h x, V_h c]) + b.
+
+    Keys and values come from the query's own tokens and the context's, one after the other; Q, K
+    and V have no biases.
+
+    Source: Zhang et al., TFormer, Computers in Biology and Medicine 157, 2023 (released code, which
+    adds x before the projection).
+
+    Args:
+        channels: Channels of both sequences.
+        num_heads: Heads; divides `channels`.
+
+    Raises: BadOption: `num_heads` doesn't divide `channels`
+    """
+
+    def __init__(self, channels: int, *, num_heads: int):
+        super().__init__()
+        if num_heads < 1 or channels % num_heads:
+            raise BadOption(
+                f"Attention over {channels} channels can't be split into {num_heads} heads. "
+                f"Use a number of heads that divides {channels}."
+            )
+        self.num_heads = num_heads
+        self.to_q = nn.Linear(channels, channels, bias=False)
+        self.to_kv = nn.Linear(channels, 2 * channels, bias=False)
+        self.proj = nn.Linear(channels, channels)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch queries channels"],
+        context: Float[Tensor, "batch keys channels"],
+    ) -> Float[Tensor, "batch queries channels"]:
+        """What each token of x gathers from x and the context."""
+        by_head = "batch tokens (parts heads dim) -> parts batch heads tokens dim"
+        (q,) = rearrange(self.to_q(x), by_head, parts=1, heads=self.num_heads)
+        both = self.to_kv(torch.cat([x, context], dim=1))
+        k, v = rearrange(both, by_head, parts=2, heads=self.num_heads)
+        weights = torch.softmax(q @ k.mT / math.sqrt(q.shape[-1]), dim=-1)
+        return self.proj(
+            x + rearrange(weights @ v, "batch heads tokens dim -> batch tokens (heads dim)")
+        )
+
+
 def attend_to_others(
     attention: nn.Module, tokens: Sequence[Float[Tensor, "batch _ embed"]]
 ) -> list[Float[Tensor, "batch _ embed"]]:
@@ -98,4 +142,10 @@ class TokenBatchNorm(nn.Module):
         return rearrange(flat, "(batch tokens) embed -> batch tokens embed", batch=batch)
 
 
-__all__ = ["CrossAttention", "TokenBatchNorm", "as_tokens", "attend_to_others"]
+__all__ = [
+    "CrossAttention",
+    "MergedCrossAttention",
+    "TokenBatchNorm",
+    "as_tokens",
+    "attend_to_others",
+]

@@ -6,8 +6,14 @@ import torch
 from torch import Tensor
 
 from fusionzoo.errors import BadOption, FusionZooError
-from fusionzoo.ops.attention import CrossAttention, TokenBatchNorm, as_tokens, attend_to_others
-from tests import golden_rule
+from fusionzoo.ops.attention import (
+    CrossAttention,
+    MergedCrossAttention,
+    TokenBatchNorm,
+    as_tokens,
+    attend_to_others,
+)
+from tests import golden_normal, golden_rule
 
 
 def official(param: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -100,3 +106,10 @@ def test_one_token_can_be_normalised_only_in_evaluation() -> None:
     with pytest.raises(FusionZooError, match=r"1 case of 1 token.*batch size of 2 or more"):
         norm(torch.zeros(1, 1, 5))
     assert norm.eval()(torch.zeros(1, 1, 5)).shape == (1, 1, 5)
+
+
+def test_golden_attention_with_the_query_among_the_keys() -> None:
+    module = golden_normal.fill_module(MergedCrossAttention(24, num_heads=4))
+    golden_normal.assert_golden(module, "tformer_mhca")
+    with pytest.raises(BadOption, match=r"over 24 channels can't be split into 5 heads"):
+        MergedCrossAttention(24, num_heads=5)
