@@ -9,7 +9,7 @@ some layers of its fusion blocks); a branch can be had alone, for `hifuse` betwe
 
 import re
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Literal, cast
+from typing import Any, ClassVar, Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -154,6 +154,11 @@ class HiFuse(AbstractEncoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"image"})
+    small: ClassVar[Mapping[str, Any]] = {
+        "channels": 8,
+        "depths": (1, 1, 1, 1),
+        "head_channels": 8,
+    }
 
     def __init__(
         self,

@@ -8,7 +8,8 @@ each level's downsampling.
 
 import math
 import re
-from typing import ClassVar, Literal, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -203,6 +204,12 @@ class MambaVision(AbstractEncoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"image"})
+    small: ClassVar[Mapping[str, Any]] = {
+        "channels": 8,
+        "depths": (1, 1, 2, 2),
+        "heads": (2, 4),
+        "windows": (4, 2),
+    }
 
     def __init__(
         self,

@@ -8,7 +8,8 @@ deviation, the normalised scores are 0, where the release fails too.
 """
 
 import re
-from typing import ClassVar, Literal, NamedTuple, cast
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -218,6 +219,7 @@ class ResT(AbstractEncoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"image"})
+    small: ClassVar[Mapping[str, Any]] = {"channels": 8, "depths": (1, 1, 1, 1)}
 
     def __init__(
         self,
