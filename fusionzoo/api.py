@@ -7,6 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from fusionzoo.models.plan import Plan
 from fusionzoo.models.profile import count_flops
 from fusionzoo.models.weights import fill
 from fusionzoo.records.environment import collect_environment, package_versions
+from fusionzoo.records.lease import Lease, claim
 from fusionzoo.records.record import (
     SCHEMA,
     Cost,
@@ -46,7 +48,7 @@ from fusionzoo.records.record import (
 from fusionzoo.records.store import CONFIG, PREDICTIONS, RECORD, WEIGHTS, RunStore, make_run_id
 from fusionzoo.schema import from_json, to_json
 from fusionzoo.spec import DataSpec
-from fusionzoo.storage import write_atomic
+from fusionzoo.storage import remove_leftovers, write_atomic
 from fusionzoo.training.branches import BranchStore
 from fusionzoo.training.config import TrainConfig
 from fusionzoo.training.observer import Observer
@@ -253,8 +255,9 @@ def execute(
     fresh: bool,
     observer: Observer,
     branches: str | Path | None = None,
+    lease: Lease | None = None,
 ) -> RunRecord:
-    """Carry out a planned run.
+    """Carry out a planned run; nobody else works on it meanwhile.
 
     Args:
         planned: The run.
@@ -265,15 +268,37 @@ def execute(
         observer: Hears of progress.
         branches: Folder of trained branches that runs share: one that an earlier run trained on the
             same cases with the same settings, seed and code is read, with the same numbers.
+        lease: The run's lease, where the caller has it; otherwise it is taken for the time.
+
+    Raises:
+        LeaseTaken: Another process is training this run.
     """
     store = RunStore(out)
     run_id = planned.run_id
-    if fresh:
-        _clear(store.folder(run_id))
-    if store.is_complete(run_id):
+    if store.is_complete(run_id) and not fresh:
         observer.note("This run is complete already; its record is shown. --fresh trains it again.")
         return store.read_record(run_id)
+    with claim(out, run_id) if lease is None else nullcontext(lease) as held:
+        if fresh:
+            _clear(store.folder(run_id))
+        if store.is_complete(run_id):  # by another process, a moment ago
+            return store.read_record(run_id)
+        return _carry_out(planned, store, held, device, resume, observer, branches)
+
+
+def _carry_out(
+    planned: RunPlan,
+    store: RunStore,
+    lease: Lease,
+    device: str,
+    resume: bool,
+    observer: Observer,
+    branches: str | Path | None,
+) -> RunRecord:
+    """Train, test and write the record, with the run's lease in hand."""
+    run_id = planned.run_id
     folder = store.prepare(run_id)
+    remove_leftovers(folder)
     if any(folder.glob("*.ckpt")) and not resume:
         raise RunError(
             f"An unfinished run of the same spec, data and settings is in {str(folder)!r}. "
@@ -299,7 +324,7 @@ def execute(
     )
     trained = trainer.train()
     seconds = time.perf_counter() - clock + trained.reused_seconds
-    record = _finish(planned, store, trained, encoders, fabric, started, seconds)
+    record = _finish(planned, store, lease, trained, encoders, fabric, started, seconds)
     for checkpoint in folder.glob("*.ckpt"):
         checkpoint.unlink()
     return record
@@ -354,6 +379,7 @@ def _config(planned: RunPlan, encoders: Mapping[str, TableEncoder]) -> dict[str,
 def _finish(
     planned: RunPlan,
     store: RunStore,
+    lease: Lease,
     trained: Trained,
     encoders: Mapping[str, TableEncoder],
     fabric: Fabric,
@@ -418,6 +444,7 @@ def _finish(
         started=started,
         finished=utc_now(),
     )
+    lease.check()
     store.write_record(record)
     return record
 

@@ -16,6 +16,7 @@ import fusionzoo
 from fusionzoo.api import open_run, plan_run, predict_cases
 from fusionzoo.errors import BadOption, DataError, LayoutMismatch, RunError
 from fusionzoo.evaluation.predictions import read_predictions
+from fusionzoo.records.lease import LeaseTaken, claim
 from fusionzoo.training.observer import Observer
 from tests import small_manifest
 from tests.conftest import QUICK, SPEC
@@ -320,3 +321,20 @@ def test_the_configuration_is_plain_json(finished_run):
 def test_build_gives_an_untrained_model(small_data):
     model = fusionzoo.build("ct=penet3d(depth=14, width=0.25) -> linear", dataset=str(small_data))
     assert sum(p.numel() for p in model.parameters()) > 100_000
+
+
+def test_two_processes_do_not_train_one_run(small_data, tmp_path):
+    planned = plan_run(SPEC, dataset=str(small_data), training=QUICK)
+    with claim(tmp_path, planned.run_id), pytest.raises(LeaseTaken, match="is being trained by"):
+        start(small_data, tmp_path)
+    record = start(small_data, tmp_path)
+    assert record.run_id == planned.run_id
+    assert list((tmp_path / "leases").iterdir()) == []
+
+
+def test_leftovers_of_a_killed_writer_are_removed(small_data, tmp_path):
+    folder = tmp_path / plan_run(SPEC, dataset=str(small_data), training=QUICK).run_id
+    folder.mkdir()
+    (folder / ".tmp-00-record.json").write_text("{")
+    start(small_data, tmp_path)
+    assert not list(folder.glob(".*"))

@@ -19,7 +19,13 @@ _FOLDER = Path(__file__).parent
 #: reading where neither says enough.
 BASES = ("released", "paper", "reconstruction")
 _DEFAULTS: Mapping[str, Any] = {"note": "", "training": {}, "test": None}
-_ROW_DEFAULTS: Mapping[str, Any] = {"note": "", "training": {}, "published": {}}
+_ROW_DEFAULTS: Mapping[str, Any] = {
+    "note": "",
+    "category": "",
+    "training": {},
+    "published": {},
+    "published_sd": {},
+}
 
 
 @dataclass(frozen=True)
@@ -48,15 +54,19 @@ class Row:
         spec: The spec string that rebuilds it.
         basis: One of `BASES`.
         training: Training settings over the recipe's.
+        category: Group of rows that the table puts it in; empty for none.
         published: Printed numbers by metric, on the scale from 0 to 1.
+        published_sd: Printed standard deviations of some of them.
         note: What is in doubt, or was left open.
     """
 
     label: str
     spec: str
     basis: str
+    category: str
     training: Mapping[str, Any]
     published: Mapping[str, float]
+    published_sd: Mapping[str, float]
     note: str
 
 
@@ -182,6 +192,11 @@ def _wrong(recipe: Recipe) -> list[str]:
                 )
             elif not 0 <= value <= 1:
                 problems.append(f"{where}: {metric} is {value}, not between 0 and 1")
+        problems += [
+            f"{where}: {metric} has a standard deviation and no value"
+            for metric in row.published_sd
+            if metric not in row.published
+        ]
         for check in (
             lambda row=row: parse(row.spec),
             lambda row=row: TrainConfig.from_settings(recipe.training, row.training),

@@ -94,6 +94,8 @@ def test_the_tables_of_the_paper():
 def test_a_file_of_ones_own(read):
     recipe = read(RECIPE)
     assert (recipe.rows[0].label, recipe.rows[0].note, recipe.test) == ("A", "", None)
+    (row,) = read(RECIPE + 'category = "E"\npublished_sd = { auroc = 0.03 }\n').rows
+    assert (row.category, row.published_sd) == ("E", {"auroc": 0.03})
 
 
 @pytest.mark.parametrize(
@@ -104,6 +106,11 @@ def test_a_file_of_ones_own(read):
         ("decimals = 3", 'decimals = "3"', "decimals must be a whole number"),
         ("auroc = 0.8", "auroc = 80", "row 'A': auroc is 80.0, not between 0 and 1"),
         ("auroc = 0.8", "aurok = 0.8", "no metric is called 'aurok'. Closest: auroc"),
+        (
+            'basis = "paper"',
+            'basis = "paper"\npublished_sd = { f1 = 0.1 }',
+            "row 'A': f1 has a standard deviation and no value",
+        ),
         ('basis = "paper"', 'basis = "rumour"', "basis 'rumour' is none of released, paper"),
         ("kan -> linear", "kan ->", "Expected the name of a component"),
         ('basis = "paper"', 'basis = "paper"\ntraining = { epoks = 3 }', "no setting 'epoks'"),
