@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from fusionzoo.cli._data_check import check
+from fusionzoo.cli._data_import import import_
+from fusionzoo.cli._data_init import init
 from fusionzoo.cli._doctor import doctor
 from fusionzoo.cli._prepare import prepare
 
@@ -93,4 +95,6 @@ def show(dataset: str, fold: int | None, folds: int | None) -> None:
 
 command.add_command(check)
 command.add_command(doctor)
+command.add_command(init)
+command.add_command(import_)
 command.add_command(prepare)
