@@ -88,8 +88,8 @@ class FusionOutput:
     Args:
         features: A vector per named output; each gets a head.
         losses: Auxiliary losses by name.
-        logits: Per further output and task, logits that the fusion has without a head; `decide`
-            sees them with the others.
+        logits: Per further output and task, what `decide` sees beside the heads' logits: logits
+            that the fusion has without a head, or columns of a table.
     """
 
     features: dict[str, Tensor]
@@ -277,6 +277,27 @@ class AbstractFusion(nn.Module):
         """Fit what gradients don't on the training cases, as `join` reads them, after training.
 
         Each case counts once, without augmentation; called before `fit`. Does nothing by default.
+        """
+
+    @property
+    def held_out(self) -> float:
+        """Share of the training cases that `fit_stacked` wants to be judged unseen; 0 for none.
+
+        A second model of the same combo, trained on the other patients' training cases, judges
+        them; it costs about as much as the first.
+        """
+        return 0.0
+
+    def fit_stacked(
+        self,
+        logits: Mapping[str, Mapping[str, Tensor]],
+        targets: Mapping[str, Tensor],
+        val_logits: Mapping[str, Mapping[str, Tensor]],
+        val_targets: Mapping[str, Tensor],
+    ) -> None:
+        """Fit a second stage on the held-out cases, and on the validation cases that `fit` saw.
+
+        Called after `fit`, where `held_out` isn't 0; does nothing by default.
         """
 
 

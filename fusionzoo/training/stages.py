@@ -8,12 +8,11 @@ together.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from lightning_fabric import Fabric
 from torch import nn
 
@@ -30,6 +29,13 @@ from fusionzoo.models.model import Feature, FusionModel
 from fusionzoo.training.branches import BranchStore
 from fusionzoo.training.cache import FeatureCache, cached_bytes, encode_all
 from fusionzoo.training.config import TrainConfig
+from fusionzoo.training.fitting import (
+    Judged,
+    gather_features,
+    gather_logits,
+    implements,
+    part_by_patient,
+)
 from fusionzoo.training.loop import Known, StageModel, StageTrainer
 from fusionzoo.training.observer import EpochReport, Observer
 
@@ -73,6 +79,8 @@ class Trainer:
         identity: Hash of all that defines the run.
         observer: Hears of progress.
         branches: Trained branches that other runs left, and where this one leaves its own.
+        prefix: What the stages' names begin with; something for a model that only another one
+            needs.
     """
 
     def __init__(
@@ -89,8 +97,9 @@ class Trainer:
         identity: str,
         observer: Observer,
         branches: BranchStore | None = None,
+        prefix: str = "",
     ):
-        self.branches = branches
+        self.branches, self.prefix = branches, prefix
         self.combo, self.dataset, self.split, self.encoders, self.config = (
             combo,
             dataset,
@@ -207,7 +216,7 @@ class Trainer:
         known: Known | None = None,
     ) -> None:
         """Train one model; `table` picks the settings for models that are quick to train."""
-        config = self.config
+        name, config = f"{self.prefix}{name}", self.config
         self.fabric.to_device(model)
         spec = str(model.plan.combo)
         shared = self.branches if model.fusion is None else None
@@ -239,53 +248,59 @@ class Trainer:
         trained.history[name] = trainer.run(train, val)
         if shared:
             shared.keep(name, spec, model.state_dict(), trained.history[name])
-        fusion = model.fusion
-        if fusion is not None and type(fusion).fit_features is not AbstractFusion.fit_features:
-            self._fit_features(model, fusion, self.loader(self.split.train, wanted), known)
-        if fusion is not None and type(fusion).fit is not AbstractFusion.fit:
-            self._fit_decision(model, fusion, val, known)
+        if model.fusion is not None:
+            self._fit(trained, model, model.fusion, wanted, known)
         model.eval()
 
-    @torch.no_grad()
-    def _fit_features(
-        self, model: FusionModel, fusion: AbstractFusion, train: CaseLoader, known: Known | None
+    def _fit(
+        self,
+        trained: Trained,
+        model: FusionModel,
+        fusion: AbstractFusion,
+        wanted: tuple[str, ...],
+        known: Known | None,
     ) -> None:
-        """Fit what gradients don't, on each training case once, without augmentation."""
-        model.eval()
-        features, present, targets = [], [], []
-        for batch in train:
-            batch = batch.to(self.fabric.device)
-            context = model.context(batch)
-            encoded = model.encode(batch, context, known(batch.index, -1) if known else {})
-            adapted = {f.name: model.adapters[f.adapter](encoded[f.name]) for f in model.features}
-            features.append({name: x.float().cpu() for name, x in adapted.items()})
-            present.append({name: there.cpu() for name, there in context.present.items()})
-            targets.append({task: codes.cpu() for task, codes in batch.targets.items()})
-        fusion.fit_features(*(_joined(parts) for parts in (features, present, targets)))
+        """What the fusion fits without gradients, on training cases, then on validation cases."""
+        device = self.fabric.device
+        if implements(fusion, "fit_features"):
+            train = self.loader(self.split.train, wanted)
+            fusion.fit_features(*gather_features(model, train, device, known))
+        stacks = fusion.held_out > 0 and not self.prefix
+        if stacks or implements(fusion, "fit"):
+            val = gather_logits(model, self.loader(self.split.val, wanted), device, known)
+            fusion.fit(*val)
+            if stacks:
+                self._stack(trained, fusion, val)
 
-    @torch.no_grad()
-    def _fit_decision(
-        self, model: FusionModel, fusion: AbstractFusion, val: CaseLoader, known: Known | None
-    ) -> None:
-        """Fit what the fusion decides after training, on validation logits."""
-        model.eval()
-        logits: dict[str, dict[str, list[Any]]] = {}
-        targets: dict[str, list[Any]] = {}
-        for batch in val:
-            batch = batch.to(self.fabric.device)
-            output = model(batch, known(batch.index, -1) if known else {})
-            for part, by_task in output.by_output.items():
-                for task, values in by_task.items():
-                    logits.setdefault(part, {}).setdefault(task, []).append(values.float().cpu())
-            for task, codes in batch.targets.items():
-                targets.setdefault(task, []).append(codes.cpu())
-        fusion.fit(
-            {
-                part: {task: torch.cat(v) for task, v in by_task.items()}
-                for part, by_task in logits.items()
-            },
-            {task: torch.cat(v) for task, v in targets.items()},
+    def _stack(self, trained: Trained, fusion: AbstractFusion, val: Judged) -> None:
+        """Logits of training cases from a second model that hasn't seen them, for the fusion."""
+        rows, groups = self.split.train, self.dataset.groups
+        parts = part_by_patient(rows, groups, fusion.held_out, self.seed)
+        if parts is None:
+            self.observer.note("All training cases are one patient's: none can be held out.")
+            return
+        seen, unseen = parts
+        self.observer.note(
+            f"The fusion learns from cases that a model hasn't seen: a second one is trained on "
+            f"{len(seen)} of the {len(rows)} training cases and judges the other {len(unseen)}."
         )
+        other = Trainer(
+            self.combo,
+            self.dataset,
+            replace(self.split, train=seen),
+            self.encoders,
+            replace(self.config, baselines="none"),
+            seed=self.seed,
+            fabric=self.fabric,
+            folder=self.folder,
+            identity=self.identity,
+            observer=self.observer,
+            prefix="held-out ",
+        ).train()
+        trained.history |= other.history
+        cases = self.loader(unseen, self.combo.modalities)
+        judged = gather_logits(other.models[other.main], cases, self.fabric.device)
+        fusion.fit_stacked(*judged, *val)
 
     def loader(
         self,
@@ -339,11 +354,6 @@ class Trainer:
         return (
             lambda index, epoch: {name: cache(index, epoch) for name, cache in caches.items()}
         ), set(caches)
-
-
-def _joined(parts: list[dict[str, Any]]) -> dict[str, Any]:
-    """Tensors of all batches, one after the other."""
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 def _shared_state(model: FusionModel, solo: FusionModel, feature: Feature) -> dict[str, Any]:
