@@ -7,7 +7,7 @@ from rich.table import Table
 
 from fusionzoo.evaluation.delong import CLUSTERED
 from fusionzoo.evaluation.metrics import METRICS
-from fusionzoo.evaluation.results import Comparison, Evaluation
+from fusionzoo.evaluation.results import MEAN, Comparison, Evaluation, Row
 
 #: Metrics in the order of the papers' tables.
 BINARY = ("auroc", "accuracy", "f1", "specificity", "sensitivity", "ppv", "npv")
@@ -34,8 +34,7 @@ def print_results(console: Console, evaluation: Evaluation, main: str) -> None:
             table.add_column(
                 output if output == main else f"{output} alone", justify="right", no_wrap=True
             )
-        shown = BINARY if first.num_positive is not None else MULTICLASS
-        for name in (name for name in shown if name in first.metrics):
+        for name in shown_metrics(first):
             table.add_row(
                 METRICS[name].label, *(str(rows[output].metrics[name]) for output in outputs)
             )
@@ -50,9 +49,26 @@ def print_results(console: Console, evaluation: Evaluation, main: str) -> None:
                 f"[dim]threshold: by {evaluation.threshold_rule} on validation data[/dim]",
                 highlight=False,
             )
+        if task == MEAN:
+            console.print(how_averaged(evaluation), highlight=False)
         for comparison in evaluation.comparisons:
             if comparison.task == task:
                 console.print(_gain(comparison), highlight=False)
+
+
+def shown_metrics(row: Row) -> list[str]:
+    """Names of the metrics that a row's table shows, in order."""
+    shown = BINARY if row.num_positive is not None else MULTICLASS
+    return [name for name in shown if name in row.metrics]
+
+
+def how_averaged(evaluation: Evaluation) -> str:
+    """What the mean over tasks takes of two-class tasks."""
+    words = {"macro": "means over both classes", "positive": "those of the positive class"}
+    return (
+        f"[dim]mean over tasks; sensitivity and specificity of two-class tasks are "
+        f"{words[evaluation.binary]}[/dim]"
+    )
 
 
 def _gain(comparison: Comparison) -> str:

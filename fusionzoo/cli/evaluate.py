@@ -1,4 +1,4 @@
-"""`fusionzoo evaluate`: score a finished run again from its saved predictions."""
+"""`fusionzoo evaluate`: score finished runs again from their saved predictions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import click
 
 
 @click.command()
-@click.argument("run", type=click.Path())
+@click.argument("runs", type=click.Path(), nargs=-1, required=True, metavar="RUN...")
 @click.option(
     "--threshold",
     "rule",
@@ -33,35 +33,73 @@ import click
     show_default=True,
     help="Bootstrap draws.",
 )
+@click.option(
+    "--binary",
+    type=click.Choice(["auto", "macro", "positive"]),
+    default="auto",
+    show_default=True,
+    help="Sensitivity and specificity of two-class tasks in the mean over tasks: of the positive "
+    "class, or the mean over both; auto is macro where any task has more than two classes.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
-    run: str, rule: str, part: str, per_patient: str | None, replicates: int, as_json: bool
+    runs: tuple[str, ...],
+    rule: str,
+    part: str,
+    per_patient: str | None,
+    replicates: int,
+    binary: str,
+    as_json: bool,
 ) -> None:
-    """Metrics of RUN (a run's folder) with intervals, recomputed from its predictions."""
+    """Metrics of RUN (a run's folder) with intervals, recomputed from its predictions.
+
+    Of several runs, the folds of one spec: mean and standard deviation over the folds.
+    """
     import json
 
     from rich.console import Console
 
-    from fusionzoo.api import open_run
+    from fusionzoo.api import FinishedRun, open_run
+    from fusionzoo.cli._folds import by_fold, folds_of, print_folds
     from fusionzoo.cli._results import print_results
     from fusionzoo.evaluation.aggregate import aggregate
+    from fusionzoo.evaluation.folds import over_folds
     from fusionzoo.evaluation.report import evaluate
+    from fusionzoo.evaluation.results import Evaluation
+    from fusionzoo.schema import to_json
 
-    opened = open_run(run)
-    predictions = opened.predictions()
-    if per_patient:
-        predictions = aggregate(predictions, per_patient)
-    evaluation = evaluate(
-        predictions,
-        threshold_rule=rule,
-        replicates=replicates,
-        seed=opened.record.seed,
-        reference=opened.main,
-        part=part,
-    )
-    if as_json:
-        click.echo(json.dumps(evaluation.to_json(), indent=2))
-        return
+    def scored(opened: FinishedRun) -> Evaluation:
+        predictions = opened.predictions()
+        return evaluate(
+            aggregate(predictions, per_patient) if per_patient else predictions,
+            threshold_rule=rule,
+            replicates=replicates,
+            seed=opened.record.seed,
+            reference=opened.main,
+            part=part,
+            binary=binary,
+        )
+
     console = Console(soft_wrap=True)
-    console.print(f"[bold]{opened.record.spec}[/bold]", highlight=False)
-    print_results(console, evaluation, opened.main)
+    if len(runs) == 1:
+        opened = open_run(runs[0])
+        evaluation = scored(opened)
+        if as_json:
+            click.echo(json.dumps(evaluation.to_json(), indent=2))
+            return
+        console.print(f"[bold]{opened.record.spec}[/bold]", highlight=False)
+        print_results(console, evaluation, opened.main)
+        return
+    folds = by_fold([open_run(run) for run in runs])
+    evaluations = {fold: scored(opened) for fold, opened in folds.items()}
+    rows, first = over_folds(evaluations), next(iter(folds.values()))
+    if as_json:
+        click.echo(json.dumps(to_json(rows), indent=2))
+        return
+    console.print(f"[bold]{first.record.spec}[/bold]", highlight=False)
+    console.print(
+        f"{first.record.data.name}: folds {', '.join(map(str, folds))} of "
+        f"{folds_of(first.record)}; runs with seed {first.record.seed}",
+        highlight=False,
+    )
+    print_folds(console, rows, next(iter(evaluations.values())), first.main)
