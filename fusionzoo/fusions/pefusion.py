@@ -123,6 +123,7 @@ class PEFusion(AbstractFusion):
         self.network = partial(
             FullyConnected, num_hidden=num_hidden, activation=activation, dropout=dropout
         )
+        self.is_fitted = False
         self.outputs = dict(given)
         if scheme in _EARLY:
             self.outputs = {"fused": FeatureSpec.vector(num_neurons)}
@@ -173,6 +174,7 @@ class PEFusion(AbstractFusion):
     def _build_places(self) -> None:
         """A matrix and offsets per fitted judge and task, zero until they are fitted."""
         self.register_buffer("fitted", torch.zeros((), dtype=torch.bool))
+        self.register_load_state_dict_post_hook(_look_whether_fitted)
         if self.scheme == "late_nn_average":
             return
         for j, group in enumerate(self.groups):
@@ -192,7 +194,7 @@ class PEFusion(AbstractFusion):
             if self.scheme != "early":
                 parts = [net(x) for net, x in zip(self.networks, parts, strict=True)]
             return FusionOutput({"fused": self.classifier(torch.cat(parts, dim=1))})
-        if self.scheme not in _ELASTIC or not self.fitted:
+        if self.scheme not in _ELASTIC or not self.is_fitted:
             return FusionOutput(dict(features))
         verdicts = {}
         for j, group in enumerate(self.groups):
@@ -217,12 +219,12 @@ class PEFusion(AbstractFusion):
         """The scheme's verdict on each task."""
         if self.scheme in _EARLY:
             return dict(logits["fused"])
-        if self.scheme == "late_meta" and self.fitted:
+        if self.scheme == "late_meta" and self.is_fitted:
             return self._judge(
                 0, {t.name: _stacked(logits, tuple(self.given), t) for t in self.tasks}
             )
         judges: dict[str, tuple[str, ...]] = {name: (name,) for name in self.given}
-        if self.scheme in _ELASTIC and self.fitted:
+        if self.scheme in _ELASTIC and self.is_fitted:
             judged = {name for group in self.groups for name in group}
             judges = {name: (name,) for name in self.given if name not in judged}
             judges |= {_name(group): group for group in self.groups}
@@ -273,6 +275,12 @@ class PEFusion(AbstractFusion):
             self.get_buffer(f"weight_{j}_{t}").copy_(weight)
             self.get_buffer(f"bias_{j}_{t}").copy_(bias)
         self.fitted.fill_(True)
+        self.is_fitted = True
+
+
+def _look_whether_fitted(fusion: Any, _: Any) -> None:
+    """Take the flag out of loaded weights, so that running the fusion reads no values."""
+    fusion.is_fitted = bool(fusion.fitted)
 
 
 def _name(group: Sequence[str]) -> str:
