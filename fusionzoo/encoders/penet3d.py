@@ -109,7 +109,7 @@ class PENet3D(AbstractEncoder):
         _check_options(width, depth, cardinality, stochastic_depth, init)
         self.width, self.init, self.pool = width, init, pool
         stem = round(STEM_CHANNELS * width)
-        self.stem_conv = _RepeatedInputConv3d(modality.channels, stem)
+        self.stem_conv = RepeatedInputConv3d(modality.channels, stem)
         self.stem_norm = _group_norm(stem)
         self.blocks = nn.ModuleList()
         channels, index, total = stem, 0, sum(BLOCKS[depth])
@@ -284,7 +284,7 @@ class PENetSummary(AbstractSummary):
         return reduce(self.aspp(features[-1]), "batch channels ... -> batch channels", "mean")
 
 
-class _RepeatedInputConv3d(nn.Conv3d):
+class RepeatedInputConv3d(nn.Conv3d):
     """The stem's convolution, which sees a one-channel volume as three equal channels.
 
     Convolving three copies is convolving once with the weight summed over its input channels, at a

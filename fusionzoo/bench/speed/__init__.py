@@ -1,0 +1,1 @@
+"""How fast every system is, against the plain composition of the same model."""
