@@ -11,7 +11,7 @@ import timm
 import torch
 from einops import rearrange, reduce
 from jaxtyping import Float
-from timm.models import FeatureListNet
+from timm.models import FeatureListNet, adapt_input_conv
 from torch import Tensor, nn
 from torch.func import functional_call
 
@@ -28,17 +28,29 @@ class Timm(AbstractEncoder):
     the maps are put together again as volumes of the same depth, tokens of all slices as one
     sequence, and the summary pools over space and then over slices.
 
+    A pyramid leaves out what some networks have behind their last level: EfficientNet's widest
+    convolution, XCiT's class attention. With `features=vector` everything up to the classifier is
+    there, and the vector is the network's own: XCiT's class token, the mean of a map or of LeViT's
+    tokens. LeViT has two classifiers, each a norm and a linear map, whose outputs it averages in
+    evaluation and, without a teacher, in training; that is one such map, and the head here takes
+    its place, without the norm.
+
+    Weights of three channels fill a stem of others as timm does it: kernels are repeated and
+    scaled by 3 / channels, so that copies of one image give what the image gave; for one channel
+    they are summed. Values are scaled by the data set; ImageNet's networks were trained on
+    standardised ones.
+
     Args:
         modality: The image or volume.
         name: A model's name in timm, for instance regnety_032.
         out_indices: Which of the network's levels to give, fine to coarse; all of them by default.
-        features: `pyramid`, or `last` for a single map or, from transformers, tokens.
+        features: `pyramid`, `last` for a single map or, from transformers, tokens, or `vector`.
         slice_pool: How the summary of a volume pools its slices.
         pretrained: Refused; weights come from a file.
 
     Inputs:  `batch channels height width` or `batch channels depth height width`
-    Returns: maps `batch channels_i *space_i`, fine to coarse, or `batch tokens channels`; the depth
-        keeps its size
+    Returns: maps `batch channels_i *space_i`, fine to coarse, `batch tokens channels`, or `batch
+        channels`, which for a volume are tokens, one per slice; the depth keeps its size
     Raises:  UnknownComponent: timm has no such model; BadOption: `pretrained`, or a network that
         can't take this size
     Example:
@@ -56,13 +68,14 @@ class Timm(AbstractEncoder):
         *,
         name: str = "resnet18",
         out_indices: tuple[int, ...] | None = None,
-        features: Literal["pyramid", "last"] = "pyramid",
+        features: Literal["pyramid", "last", "vector"] = "pyramid",
         slice_pool: Literal["mean", "max"] = "mean",
         pretrained: bool = False,
     ):
         super().__init__()
         _check(name, pretrained)
         self.slice_pool = slice_pool
+        self.first_conv = _first_conv(name)
         self.depth = modality.size[0] if modality.kind == "volume" else None
         try:
             self.net = _build(name, modality, out_indices, features)
@@ -71,8 +84,8 @@ class Timm(AbstractEncoder):
             first = (str(error).splitlines() or [type(error).__name__])[0]
             raise BadOption(
                 f"timm's {name!r} can't be built for {modality.name!r} of shape {modality.shape}: "
-                f"{first}. Choose a network for this size, resize the images, "
-                "or try features='last'."
+                f"{first}. {_made_for(name)}Choose a network for this size, resize the images, "
+                "or try features='last' or 'vector'."
             ) from error
         given = tuple(self._spec(shape, stride) for shape, stride in images)
         self.staged = chained
@@ -95,13 +108,19 @@ class Timm(AbstractEncoder):
         return None if self.depth is None else SlicePool(self.output, self.depth, self.slice_pool)
 
     def rename_official(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights that timm saved, under our names, without the parts that are cut off here."""
+        """Weights that timm saved, under our names, without the parts that are cut off here.
+
+        The stem's kernels are fitted to the channels.
+        """
         own = self.state_dict()
         inside = "net.model." if any(key.startswith("net.model.") for key in own) else "net."
         renamed = {}
         for key, value in state.items():
             flat = inside + key.replace(".", "_", 1)
-            renamed[flat if flat in own else inside + key] = value
+            name = flat if flat in own else inside + key
+            if key.removesuffix(".weight") in self.first_conv and name in own:
+                value = _for_channels(value, own[name].shape[1])
+            renamed[name] = value
         return {key: value for key, value in renamed.items() if key in own}
 
     def _fold(self, x: Tensor) -> Tensor:
@@ -180,6 +199,20 @@ class LastFeatures(nn.Module):
         return x.permute(0, 3, 1, 2) if x.ndim == 4 and self.channels_last else x
 
 
+class VectorFeatures(nn.Module):
+    """A timm network up to its classifier, which gives what that would read."""
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch embed"]:
+        """A vector."""
+        return self.model(x)
+
+
 class ChannelsFirst(nn.Module):
     """A timm feature network whose maps come as `batch height width channels`."""
 
@@ -209,6 +242,27 @@ def _check(name: str, pretrained: bool) -> None:
         )
 
 
+def _made_for(name: str) -> str:
+    """'It was made for 224x224. ' where timm says so."""
+    config = timm.models.get_pretrained_cfg(name)
+    return f"It was made for {'x'.join(map(str, config.input_size[1:]))}. " if config else ""
+
+
+def _first_conv(name: str) -> tuple[str, ...]:
+    """Names of the layers that read the image."""
+    config = timm.models.get_pretrained_cfg(name)
+    found = getattr(config, "first_conv", None) or ()
+    return (found,) if isinstance(found, str) else tuple(found)
+
+
+def _for_channels(kernels: Tensor, channels: int) -> Tensor:
+    """Kernels of three channels for others; those of another number as they are."""
+    if kernels.ndim != 4 or kernels.shape[1] != 3 or channels == 3:
+        return kernels
+    fitted: Tensor = adapt_input_conv(channels, kernels)
+    return fitted
+
+
 def _build(
     name: str, modality: Modality, out_indices: tuple[int, ...] | None, features: str
 ) -> nn.Module:
@@ -217,8 +271,9 @@ def _build(
     config = timm.models.get_pretrained_cfg(name)
     if config is not None and config.fixed_input_size:
         options["img_size"] = modality.size[-2:]
-    if features == "last":
-        return LastFeatures(timm.create_model(name, num_classes=0, **options))
+    if features != "pyramid":
+        wrap = LastFeatures if features == "last" else VectorFeatures
+        return wrap(timm.create_model(name, num_classes=0, **options))
     if out_indices is not None:
         options["out_indices"] = out_indices
     net = timm.create_model(name, features_only=True, **options)
