@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from fusionzoo.errors import RunError
 from fusionzoo.evaluation.bootstrap import Interval, Resampling, percentile_interval
+from fusionzoo.evaluation.folds import spread
 from fusionzoo.evaluation.metrics import Scored, check_scored, why_undefined
 from fusionzoo.evaluation.predictions import Selection
+from fusionzoo.evaluation.report import averaged_metric
 from fusionzoo.evaluation.results import MEAN
 from fusionzoo.evaluation.weighted import Array
 
@@ -29,7 +31,7 @@ _KEPT_VALUES = 16_000_000
 
 
 @dataclass(frozen=True)
-class TestedRun:
+class FoldRun:
     """What one run predicted for the cases of its test part.
 
     Args:
@@ -64,8 +66,7 @@ class FoldMean:
     @property
     def sd(self) -> float:
         """Sample standard deviation over folds (n - 1); NaN with fewer than two."""
-        values = np.array(list(self.by_fold.values()))
-        return float(values.std(ddof=1)) if len(values) > 1 else math.nan
+        return spread(dict(enumerate(self.by_fold.values()))).sd
 
     def interval(self, level: float = 0.95) -> Interval:
         """Percentile interval of the value."""
@@ -81,27 +82,38 @@ class Pool:
     Args:
         folds: Per fold, a run whose cases all others of the fold must have.
         resampling: Draws of the patients of all folds together.
+        binary: What sensitivity and specificity of a two-class task are in the mean over tasks:
+            `positive` or `macro`, as in an `Evaluation`.
     """
 
-    folds: Mapping[str, TestedRun]
+    folds: Mapping[str, FoldRun]
     resampling: Resampling
+    binary: str = "positive"
     _weights: dict[tuple[str, str], Array] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, runs: Iterable[TestedRun], *, replicates: int = 2000, seed: int = 0) -> Pool:
+    def of(
+        cls,
+        runs: Iterable[FoldRun],
+        *,
+        replicates: int = 2000,
+        seed: int = 0,
+        binary: str = "positive",
+    ) -> Pool:
         """A pool of the folds that some runs are on.
 
         Args:
             runs: One run of each fold at least; the first of a fold says what its cases are.
             replicates: Draws of patients.
             seed: Their seed.
+            binary: As for the class.
         """
-        folds: dict[str, TestedRun] = {}
+        folds: dict[str, FoldRun] = {}
         for run in runs:
             folds.setdefault(run.fold, run)
         groups = [chosen.groups for run in folds.values() for chosen in run.tasks.values()]
         drawn = Resampling.draw(np.concatenate(groups), replicates=replicates, seed=seed)
-        return cls(dict(sorted(folds.items())), drawn)
+        return cls(dict(sorted(folds.items())), drawn, binary)
 
     @property
     def num_patients(self) -> int:
@@ -109,7 +121,7 @@ class Pool:
         return len(self.resampling.patients)
 
     def measure(
-        self, runs: Sequence[TestedRun], names: Sequence[str] | None = None
+        self, runs: Sequence[FoldRun], names: Sequence[str] | None = None
     ) -> dict[tuple[str, str], FoldMean]:
         """Metrics of one model by task and metric, and of their mean over several tasks.
 
@@ -127,10 +139,10 @@ class Pool:
                 for name, told in self._scores(run, task, chosen, names).items():
                     found.setdefault((task, name), []).append((run.fold, *told))
         means = {key: _fold_mean(told) for key, told in found.items()}
-        return means | _task_means(means)
+        return means | self._task_means(means)
 
     def _scores(
-        self, run: TestedRun, task: str, chosen: Selection, names: Sequence[str] | None
+        self, run: FoldRun, task: str, chosen: Selection, names: Sequence[str] | None
     ) -> dict[str, tuple[float, Array, str]]:
         """Value, replicates and reason of each metric of one run."""
         scored = check_scored(chosen.labels, chosen.probs)
@@ -162,7 +174,24 @@ class Pool:
             self._weights[fold, task] = self.resampling.weights(patients)
         return scored.replicates(self._weights[fold, task], cut, names)
 
-    def _check(self, run: TestedRun) -> None:
+    def _task_means(
+        self, means: Mapping[tuple[str, str], FoldMean]
+    ) -> dict[tuple[str, str], FoldMean]:
+        """The unweighted mean over tasks of every metric that all of several tasks have."""
+        first = next(iter(self.folds.values()))
+        classes = {task: chosen.probs.shape[1] for task, chosen in first.tasks.items()}
+        if len(classes) < 2:
+            return {}
+        found = {}
+        for name in dict.fromkeys(name for _, name in means):
+            sources = [(t, averaged_metric(name, n, self.binary)) for t, n in classes.items()]
+            if all((task, name) in means and (task, of) in means for task, of in sources):
+                found[MEAN, name] = _mean_over_tasks(
+                    {task: means[task, of] for task, of in sources}
+                )
+        return found
+
+    def _check(self, run: FoldRun) -> None:
         first = self.folds.get(run.fold)
         if first is None:
             raise RunError(
@@ -284,24 +313,13 @@ def _fold_mean(told: list[tuple[str, float, Array, str]]) -> FoldMean:
     return FoldMean(value, by_fold, np.mean(drawn, axis=0), "; ".join(dict.fromkeys(reasons)))
 
 
-def _task_means(means: Mapping[tuple[str, str], FoldMean]) -> dict[tuple[str, str], FoldMean]:
-    """The unweighted mean over tasks of every metric that all of several tasks have."""
-    tasks = list(dict.fromkeys(task for task, _ in means))
-    if len(tasks) < 2:
-        return {}
-    found = {}
-    for name in dict.fromkeys(name for _, name in means):
-        own = [means[task, name] for task in tasks if (task, name) in means]
-        if len(own) == len(tasks):
-            by_fold = {
-                fold: float(np.mean([one.by_fold[fold] for one in own])) for fold in own[0].by_fold
-            }
-            undefined = [t for t, one in zip(tasks, own, strict=True) if math.isnan(one.value)]
-            reason = f"undefined for task {', '.join(undefined)}" if undefined else ""
-            drawn = np.mean([one.drawn for one in own], axis=0)
-            value = float(np.mean([one.value for one in own]))
-            found[MEAN, name] = FoldMean(value, by_fold, drawn, reason)
-    return found
+def _mean_over_tasks(own: Mapping[str, FoldMean]) -> FoldMean:
+    folds = next(iter(own.values())).by_fold
+    by_fold = {fold: float(np.mean([one.by_fold[fold] for one in own.values()])) for fold in folds}
+    undefined = [task for task, one in own.items() if math.isnan(one.value)]
+    reason = f"undefined for task {', '.join(undefined)}" if undefined else ""
+    drawn = np.mean([one.drawn for one in own.values()], axis=0)
+    return FoldMean(float(np.mean([one.value for one in own.values()])), by_fold, drawn, reason)
 
 
 def _unlike(chosen: Selection, other: Selection) -> str:
@@ -327,9 +345,9 @@ def _unlike_cases(mine: NDArray[np.object_], theirs: NDArray[np.object_]) -> str
 
 __all__ = [
     "FoldMean",
+    "FoldRun",
     "PairedDifference",
     "Pool",
-    "TestedRun",
     "detectable_from_se",
     "paired_difference",
 ]

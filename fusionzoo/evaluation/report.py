@@ -183,7 +183,10 @@ def _means(
         if len(tasks) < 2 or len(own) < len(tasks):
             continue
         names = [name for name in own[0].drawn if all(name in measured.drawn for measured in own)]
-        sources = {name: [_source(name, measured, binary) for measured in own] for name in names}
+        sources = {
+            name: [averaged_metric(name, len(m.row.class_counts), binary) for m in own]
+            for name in names
+        }
         drawn = {
             name: np.mean([m.drawn[s] for m, s in zip(own, sources[name], strict=True)], axis=0)
             for name in names
@@ -195,13 +198,18 @@ def _means(
     return means
 
 
-def _source(name: str, measured: _Measured, binary: str) -> str:
+def averaged_metric(name: str, num_classes: int, binary: str) -> str:
     """The metric of a task that enters the mean of `name` over tasks.
 
     Over both classes of two, one's sensitivity is the other's specificity, so that the macro means
     of both are the balanced accuracy.
+
+    Args:
+        name: The metric that is averaged.
+        num_classes: Classes of the task.
+        binary: `macro` or `positive`, as in an `Evaluation`.
     """
-    both = binary == "macro" and len(measured.row.class_counts) == 2
+    both = binary == "macro" and num_classes == 2
     return "balanced_accuracy" if both and name in ("sensitivity", "specificity") else name
 
 

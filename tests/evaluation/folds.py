@@ -5,7 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from fusionzoo.evaluation.pooled import TestedRun
+from fusionzoo.evaluation.pooled import FoldRun
 from fusionzoo.evaluation.predictions import Selection
 
 #: sqrt(2) times the normal quantile of an AUROC of 0.76.
@@ -32,5 +32,5 @@ def draw_models(rng, *, models=1, folds=5, patients=24, cases_per_patient=2, see
                 probs = 1 / (1 + np.exp(-(gap * labels + (common + own)[of] + noise)))
                 chosen = Selection(cases, groups, labels, np.stack([1 - probs, probs], axis=1))
                 name, cut = f"model{model} fold{fold} seed{seed}", 1 / (1 + math.exp(-gap / 2))
-                found[model].append(TestedRun(name, str(fold), {"t": chosen}, {"t": cut}))
+                found[model].append(FoldRun(name, str(fold), {"t": chosen}, {"t": cut}))
     return found

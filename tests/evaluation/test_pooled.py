@@ -11,11 +11,13 @@ from fusionzoo.evaluation.bootstrap import bootstrap_intervals
 from fusionzoo.evaluation.delong import compare_aurocs
 from fusionzoo.evaluation.pooled import (
     FoldMean,
+    FoldRun,
     Pool,
     detectable_from_se,
     paired_difference,
 )
 from fusionzoo.evaluation.predictions import Selection
+from fusionzoo.evaluation.report import evaluate
 from fusionzoo.evaluation.results import MEAN
 from tests.evaluation.folds import draw_models
 
@@ -91,10 +93,31 @@ def test_several_tasks_have_a_mean(models):
     found = Pool.of(runs, replicates=50).measure(runs, ["auroc", "f1"])
     assert set(found) == {(task, name) for task in ("t", "u", MEAN) for name in ("auroc", "f1")}
     assert found[MEAN, "auroc"].value == pytest.approx(0.5)  # one is the other's complement
-    np.testing.assert_allclose(found[MEAN, "auroc"].drawn, 0.5)
+    drawn = found[MEAN, "auroc"].drawn
+    np.testing.assert_allclose(drawn[np.isfinite(drawn)], 0.5)
     assert found[MEAN, "f1"].by_fold["1"] == pytest.approx(
         (found["t", "f1"].by_fold["1"] + found["u", "f1"].by_fold["1"]) / 2
     )
+
+
+def test_means_over_tasks_are_those_of_an_evaluation(predictions):
+    """One run of two tasks, one with three classes: the same means as the run's own evaluation."""
+    evaluation = evaluate(predictions, replicates=60, seed=3)
+    rows = {task: evaluation.row(task, "fused") for task in ("malignancy", "grade")}
+    run = FoldRun(
+        "run",
+        "0",
+        {t: predictions.select(part="test", task=t, output="fused") for t in rows},
+        {t: row.threshold.value for t, row in rows.items() if row.threshold},
+    )
+    pool = Pool.of([run], replicates=60, seed=3, binary=evaluation.binary)
+    mean = evaluation.row(MEAN, "fused")
+    found = pool.measure([run])
+    assert {name for task, name in found if task == MEAN} == set(mean.metrics)
+    for name, told in mean.metrics.items():
+        assert found[MEAN, name].value == pytest.approx(told.value)
+        interval = found[MEAN, name].interval()
+        assert (interval.low, interval.high) == pytest.approx((told.low, told.high))
 
 
 def test_a_metric_without_a_value_says_why(models):
