@@ -24,12 +24,14 @@ from fusionzoo.data.new_cases import open_new_cases, roles_text
 from fusionzoo.data.open import dataset_text, is_path, open_dataset
 from fusionzoo.data.splits import Split, make_split
 from fusionzoo.data.tabular import TableEncoder, fit_encoders
-from fusionzoo.errors import BadOption, DataError, LayoutMismatch, RunError
+from fusionzoo.errors import BadOption, LayoutMismatch, RunError
+from fusionzoo.evaluation.calibration import load_or_fit, scale
 from fusionzoo.evaluation.predict import predict, prediction_blocks
 from fusionzoo.evaluation.predictions import Predictions
 from fusionzoo.evaluation.report import evaluate
 from fusionzoo.grammar import Call, Combo, parse
 from fusionzoo.models.assemble import assemble, assemble_meta, plan, suggest
+from fusionzoo.models.missing import check_present, missing_policy
 from fusionzoo.models.model import FusionModel
 from fusionzoo.models.plan import Plan
 from fusionzoo.models.profile import count_flops
@@ -163,7 +165,8 @@ def plan_run(
     resolved = plan(combo, opened.spec)
     folds = num_folds or opened.num_folds
     split = make_split(opened, fold=fold, num_folds=folds, seed=opened.fold_seed)
-    _check_present(combo, opened)
+    present = {name: opened.present(name) for name in combo.modalities}
+    check_present(combo, present, opened.cases, f"data set {opened.spec.name!r}")
     return RunPlan(
         combo, opened, dataset_text(dataset), split, fold, folds, seed, config, precision, resolved
     )
@@ -172,24 +175,6 @@ def plan_run(
 def _digest(path: str) -> str:
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _check_present(combo: Combo, dataset: AbstractDataset) -> None:
-    """A model of one modality needs it in every case."""
-    if combo.fusion is not None or len(combo.features) > 1:
-        return
-    present = np.stack([dataset.present(name) for name in combo.modalities]).any(axis=0)
-    if not present.all():
-        lacking = [dataset.cases[i] for i in np.flatnonzero(~present)]
-        raise DataError(
-            [
-                f"{len(lacking)} cases have no {combo.features[0]!r} ({', '.join(lacking[:3])}"
-                f"{', ...' * (len(lacking) > 3)}), and the spec reads nothing else. Leave them "
-                "out of the manifest, or "
-                f"add a modality and a fusion."
-            ],
-            f"data set {dataset.spec.name!r}",
-        )
 
 
 def run(
@@ -513,8 +498,7 @@ class FinishedRun:
     @property
     def main(self) -> str:
         """Name of the combo's own output."""
-        evaluation = self.record.evaluation
-        return (evaluation.comparisons or evaluation.results)[0].output
+        return self.record.evaluation.main
 
     @property
     def data(self) -> DataSpec:
@@ -573,28 +557,43 @@ def open_run(folder: str | Path) -> FinishedRun:
     return FinishedRun(path, record, config)
 
 
-def predict_cases(run: FinishedRun, cases: str, *, device: str = "auto") -> pd.DataFrame:
+def predict_cases(
+    run: FinishedRun,
+    cases: str,
+    *,
+    device: str = "auto",
+    root: str | Path | None = None,
+    calibrate: bool = False,
+) -> pd.DataFrame:
     """A finished run's probabilities for other cases, one row per case and task.
+
+    A case may lack a modality where the run's fusion takes such cases: its cell is then empty.
 
     Args:
         run: The run.
         cases: A manifest with the columns that the run was trained on, or the name of a data set.
         device: `auto`, `cpu`, `cuda`, `mps`.
+        root: Folder that paths in the manifest are relative to; its own where not given.
+        calibrate: Whether probabilities are at the temperature that fits the validation cases best;
+            what is predicted stays the same.
 
     Returns:
-        Columns case, task, one `p_<class>` per class, and `predicted`: at the run's threshold for
-        two classes, the most probable class for more.
+        Columns case, task, one `p_<class>` per class, `predicted` (at the run's threshold for two
+        classes, the most probable class for more) and `missing`, the modalities that the case
+        lacks.
 
     Raises:
-        DataError: The cases can't be read under the run's roles.
+        DataError: The cases can't be read under the run's roles, or lack what the fusion needs.
         LayoutMismatch: The data set's modalities are not the run's.
     """
+    trained_on, combo = run.data, parse(run.config["spec"])
+    wanted = [m for m in trained_on.modalities if m.name in combo.modalities]
     if is_path(cases) and not cases.lower().endswith((".yaml", ".yml")):
-        dataset = open_new_cases(Path(cases), run.folder / ROLES)
+        takes = missing_policy(combo) in ("zero", "mask")
+        optional = [m.name for m in wanted if takes and m.kind != "table"]
+        dataset = open_new_cases(Path(cases), run.folder / ROLES, root=root, optional=optional)
     else:
         dataset = open_dataset(cases)
-    trained_on = run.data
-    wanted = [m for m in trained_on.modalities if m.name in parse(run.config["spec"]).modalities]
     problems = [
         f"{m.name} ({m.kind} of {m.shape})" for m in wanted if m not in dataset.spec.modalities
     ]
@@ -605,6 +604,9 @@ def predict_cases(run: FinishedRun, cases: str, *, device: str = "auto") -> pd.D
             f"has {have}. "
             f"Give cases with the modalities that the run was trained on."
         )
+    present = {m.name: dataset.present(m.name) for m in wanted}
+    check_present(combo, present, dataset.cases, f"the cases in {cases}")
+    lacks = [" ".join(n for n, p in present.items() if not p[i]) for i in range(len(dataset.cases))]
     fabric = _fabric(device, run.config["precision"], Observer())
     model = run.model(trained_on)
     fabric.to_device(model)
@@ -617,15 +619,17 @@ def predict_cases(run: FinishedRun, cases: str, *, device: str = "auto") -> pd.D
         task=dataset.spec.tasks[0].name,
     )
     rows, found = predict(model, loader, trained_on.tasks, fabric.device)
+    calibration = load_or_fit(run.folder, run.predictions()) if calibrate else None
     frames = []
     for task in trained_on.tasks:
         probs = found[task.name]
         threshold = run.record.evaluation.row(task.name, run.main).threshold
         codes = (probs[:, 1] >= threshold.value).astype(int) if threshold else probs.argmax(axis=1)
+        if calibration is not None:
+            probs = scale(probs, calibration.of(task.name, run.main).value)
         named = {f"p_{label}": probs[:, code] for code, label in enumerate(task.classes)}
         predicted = [task.classes[code] for code in codes]
-        cases_of = [dataset.cases[row] for row in rows]
-        frames.append(
-            pd.DataFrame({"case": cases_of, "task": task.name, **named, "predicted": predicted})
-        )
+        told = {"case": [dataset.cases[row] for row in rows], "task": task.name, **named}
+        told |= {"predicted": predicted, "missing": [lacks[row] for row in rows]}
+        frames.append(pd.DataFrame(told))
     return pd.concat(frames, ignore_index=True)

@@ -48,6 +48,10 @@ class RunError(FusionZooError):
     """A run folder that can't be written, read or resumed."""
 
 
+class MixedRuns(FusionZooError):
+    """Runs that don't belong on one board: their protocol, data or split differ."""
+
+
 class DataError(FusionZooError):
     """Everything that is wrong with a data set, collected before anything is raised."""
 

@@ -119,6 +119,11 @@ class Evaluation:
     comparisons: tuple[Comparison, ...]
     binary: Literal["macro", "positive"] = added("positive")
 
+    @property
+    def main(self) -> str:
+        """The run's own output, which others are compared with."""
+        return (self.comparisons or self.results)[0].output
+
     def row(self, task: str, output: str) -> Row:
         """One row.
 
