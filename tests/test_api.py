@@ -206,7 +206,7 @@ def test_predictions_of_new_cases(finished_run, small_data, tmp_path):
             del row[name]
     small_manifest.store(path, rows)
     frame = predict_cases(open_run(finished_run), str(path.parent / "manifest.csv"), device="cpu")
-    assert list(frame.columns) == ["case", "task", "p_0", "p_1", "predicted"]
+    assert list(frame.columns) == ["case", "task", "p_0", "p_1", "predicted", "missing"]
     assert len(frame) == 28
     np.testing.assert_allclose(frame["p_0"] + frame["p_1"], 1)
 
@@ -234,7 +234,7 @@ def test_a_model_of_one_modality_needs_it_everywhere(tmp_path):
     path = small_manifest.write(tmp_path / "data")
     small_manifest.replace(path, "window: [-1000, 400]", "window: [-1000, 400], optional: true")
     small_manifest.change(path, ct_path={2: ""})
-    with pytest.raises(DataError, match=r"1 cases have no 'ct' \(p00v0\)"):
+    with pytest.raises(DataError, match=r"1 case has no 'ct' \(p00v0\), and the spec"):
         plan_run("ct=penet3d(depth=14, width=0.25) -> linear", dataset=str(path))
     assert plan_run(SPEC, dataset=str(path)).split.train.size
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,11 +49,23 @@ def _roles(spec: DataSpec, columns: Mapping[str, TableColumns]) -> dict[str, Any
     return {"schema": 1, "name": spec.name, "images": images, "tables": tables, "targets": targets}
 
 
-def open_new_cases(manifest: Path, roles: Path) -> AbstractDataset:
+def open_new_cases(
+    manifest: Path,
+    roles: Path,
+    *,
+    root: str | Path | None = None,
+    optional: Sequence[str] = (),
+) -> AbstractDataset:
     """New cases without targets, read as strictly as those that the run was trained on.
+
+    Args:
+        manifest: The new cases.
+        roles: The `dataset.yaml` that was kept with the run.
+        root: Folder that paths are relative to; the manifest's own where not given.
+        optional: Images that a case may be without.
 
     Raises:
         DataError: Everything that is wrong, unknown categories and words in number columns
             included.
     """
-    return Manifest(path=manifest, roles=roles, predict=True)
+    return Manifest(path=manifest, roles=roles, root=root, predict=True, optional=tuple(optional))

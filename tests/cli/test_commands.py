@@ -113,7 +113,7 @@ def test_run_evaluate_and_predict(call, small_data, tmp_path):
     code, out, _ = call("evaluate", run, "--per-patient", "max")
     assert "5 cases of 5 patients" in out or "cases of" in out
     code, out, _ = call("predict", run, small_data.parent / "manifest.csv")
-    assert out.splitlines()[0] == "case,task,p_0,p_1,predicted"
+    assert out.splitlines()[0] == "case,task,p_0,p_1,predicted,missing"
     assert len(out.splitlines()) == 29
     target = tmp_path / "answers" / "new.csv"
     code, out, _ = call("predict", run, small_data, "--out", target)
