@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -170,6 +171,12 @@ def plan_run(
     return RunPlan(
         combo, opened, dataset_text(dataset), split, fold, folds, seed, config, precision, resolved
     )
+
+
+@lru_cache(maxsize=256)
+def flops_of(combo: Combo, data: DataSpec) -> int | None:
+    """Floating-point operations of one case's prediction; None where they can't be counted."""
+    return count_flops(assemble_meta(combo, data), data)
 
 
 def _digest(path: str) -> str:
@@ -420,7 +427,7 @@ def _finish(
         predictions_digest=digest,
         cost=Cost(
             parameters=sum(p.numel() for p in model.parameters()),
-            flops=count_flops(assemble_meta(planned.combo, dataset.spec), dataset.spec),
+            flops=flops_of(planned.combo, dataset.spec),
             peak_memory_mib=_peak_memory(fabric.device),
             train_seconds=round(seconds, 3),
             latency_ms=_latency(model, cases(split.test[:1]), fabric.device),
