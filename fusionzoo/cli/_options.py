@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -74,3 +74,19 @@ def chosen_combo(
     from fusionzoo.models.complete import complete
 
     return complete(encoders, fusion, head, data)
+
+
+def training_settings(pairs: Sequence[str], named: Mapping[str, Any]) -> dict[str, Any]:
+    """Training settings of `--set name=value` and of the flags with a name of their own."""
+    from fusionzoo.grammar import parse_chain
+
+    settings: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, _ = pair.partition("=")
+        if not equals:
+            raise BadOption(
+                f"--set takes name=value, for instance --set patience=5; given {pair!r}."
+            )
+        ((_, value),) = parse_chain(f"set({pair})").calls[0].options
+        settings[name.strip()] = value
+    return settings | {name: value for name, value in named.items() if value is not None}

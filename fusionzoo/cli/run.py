@@ -3,28 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from fusionzoo.cli._options import combo_options
+from fusionzoo.cli._options import combo_options, training_settings
 from fusionzoo.errors import BadOption
-
-
-def _settings(pairs: tuple[str, ...], named: dict[str, Any]) -> dict[str, Any]:
-    """Training settings of `--set name=value` and of the flags with a name of their own."""
-    from fusionzoo.grammar import parse_chain
-
-    settings: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, _ = pair.partition("=")
-        if not equals:
-            raise BadOption(
-                f"--set takes name=value, for instance --set patience=5; given {pair!r}."
-            )
-        ((_, value),) = parse_chain(f"set({pair})").calls[0].options
-        settings[name.strip()] = value
-    return settings | {name: value for name, value in named.items() if value is not None}
 
 
 @click.command()
@@ -100,7 +83,7 @@ def command(
     fusionzoo run --encoder penet3d --fusion msca
     fusionzoo run --spec "ct=penet3d, table=mlp -> concat -> linear" --fold 0
     """
-    settings = _settings(pairs, {"epochs": epochs, "batch_size": batch_size, "lr": lr})
+    settings = training_settings(pairs, {"epochs": epochs, "batch_size": batch_size, "lr": lr})
     if resume and fresh:
         raise BadOption("--resume goes on with a run and --fresh deletes it. Give one of them.")
 
