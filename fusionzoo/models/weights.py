@@ -132,9 +132,9 @@ def load_component(
         return
     fill(part, _renamed(part, state, what, path), what=what, path=path)
     if summary is not None and hasattr(summary, "rename_official"):
-        own = _renamed(summary, state, what, path)
-        if own:
-            fill(summary, own, what=f"the summary of {what}", path=path)
+        renamed = _renamed(summary, state, what, path)
+        if renamed:
+            fill(summary, renamed, what=f"the summary of {what}", path=path)
 
 
 def _renamed(part: Any, state: dict[str, Tensor], what: str, path: str | Path) -> dict[str, Tensor]:
@@ -162,7 +162,7 @@ def fill(part: nn.Module, state: dict[str, Tensor], *, what: str, path: str | Pa
     shapes = [
         f"{key} is {tuple(state[key].shape)} in the file and {tuple(own[key].shape)} in the model"
         for key in own
-        if key in state and own[key].shape != state[key].shape
+        if key in state and own[key].shape != state[key].shape and key not in _sized_by_fit(part)
     ]
     problems = []
     if missing:
@@ -177,6 +177,15 @@ def fill(part: nn.Module, state: dict[str, Tensor], *, what: str, path: str | Pa
             "Use the options that the weights were made with."
         )
     part.load_state_dict(state)
+
+
+def _sized_by_fit(part: nn.Module) -> set[str]:
+    """Names of buffers whose sizes come with what was fitted."""
+    return {
+        f"{prefix}.{name}" if prefix else name
+        for prefix, module in part.named_modules()
+        for name in getattr(module, "sized_by_fit", ())
+    }
 
 
 def _first(names: list[str]) -> str:
