@@ -67,6 +67,9 @@ class AbstractDataset(ABC):
     fold_seed: int = 0
     #: What looks odd but can be used.
     warnings: tuple[str, ...] = ()
+    #: Per image, what a `dataset.yaml` says of it beside kind and size, so that pictures of new
+    #: cases become the same; None where it can't say so.
+    preparation: Mapping[str, Mapping[str, object] | None] = MappingProxyType({})
     #: Options that it was opened with.
     options: Mapping[str, object] = MappingProxyType({})
 

@@ -5,13 +5,23 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from fusionzoo.data.dicom import dicom_sha256, is_dicom
-from fusionzoo.data.images import ARRAYS, NIFTI, PICTURES, Header, read_header, read_image, suffix
+from fusionzoo.data.images import (
+    ARRAYS,
+    NIFTI,
+    PICTURES,
+    Header,
+    Picture,
+    read_header,
+    read_image,
+    suffix,
+)
 from fusionzoo.data.nifti import SPACING_TOLERANCE
 from fusionzoo.data.preparation import prepare, resampled_size
 from fusionzoo.data.problems import Problems
@@ -32,6 +42,7 @@ class ImageFiles:
         lines: Line of each case in the manifest.
         paths: File of each case; None where it has none.
         column_spacing: Voxel sizes in mm that the manifest gives; None where it gives none.
+        crop: Pixels that are cut off at each border of a picture, before anything else.
     """
 
     def __init__(
@@ -40,13 +51,16 @@ class ImageFiles:
         ids: Sequence[str],
         lines: Sequence[int],
         paths: Sequence[Path | None],
-        column_spacing: Sequence[tuple[float, ...] | None] | None,
+        column_spacing: Sequence[tuple[float, ...] | None] | None = None,
+        *,
+        crop: int = 0,
     ):
         self.role = role
         self.ids = tuple(ids)
         self.lines = tuple(lines)
         self.paths = tuple(paths)
         self.column_spacing = tuple(column_spacing or (None,) * len(self.paths))
+        self.crop = crop
         self.keep = False
         self._decoded: dict[int, np.ndarray] = {}
 
@@ -92,6 +106,7 @@ class ImageFiles:
             try:
                 header = read_header(path, self.role.kind, self.role.key)
                 self._spacing(index, header.spacing_mm)
+                _refuse_small(path, header.size, self.crop)
                 if full:
                     self._read(index)
                 headers.append((index, header))
@@ -112,7 +127,7 @@ class ImageFiles:
             return self._decoded[index]
         path = self.paths[index]
         assert path is not None
-        picture = read_image(path, self.role.kind, self.role.key)
+        picture = _cropped(path, read_image(path, self.role.kind, self.role.key), self.crop)
         image = prepare(picture, self.role, self._spacing(index, picture.spacing_mm))
         if image.min() == image.max():
             low, high = float(picture.values.min()), float(picture.values.max())
@@ -172,6 +187,20 @@ class ImageFiles:
             )
             remedy = "The rest is padding: check spacing and size, or say fit: resize."
             warnings.add("W13", text, remedy, column=column)
+
+
+def _refuse_small(path: Path, size: Sequence[int], crop: int) -> None:
+    if 2 * crop >= min(size):
+        text = f"{crop} pixels can't be cut off each border of an image of {tuple(size)}"
+        raise UnreadableImage(path, "E07", text, "Crop less.")
+
+
+def _cropped(path: Path, picture: Picture, crop: int) -> Picture:
+    """The picture without its border."""
+    if not crop:
+        return picture
+    _refuse_small(path, picture.values.shape[1:], crop)
+    return replace(picture, values=picture.values[:, crop:-crop, crop:-crop])
 
 
 def _mm(spacing: Sequence[float]) -> str:

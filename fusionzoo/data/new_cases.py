@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from fusionzoo.data.dataset import AbstractDataset, TableColumns
+from fusionzoo.data.dataset import AbstractDataset
 from fusionzoo.data.datasets.manifest import Manifest
-from fusionzoo.spec import DataSpec
 
 
 def roles_text(dataset: AbstractDataset) -> str:
@@ -18,21 +17,24 @@ def roles_text(dataset: AbstractDataset) -> str:
 
     A manifest's own text is kept. For a data set with a reader of its own, images and volumes are
     read from the column of their name, at the size and in the scale that the data set gives them
-    (see `AbstractDataset.image`).
+    (see `AbstractDataset.image`), or as its `preparation` says; one that no yaml can prepare is
+    left out.
     """
     if isinstance(dataset, Manifest):
         return dataset.roles.text
-    told = _roles(dataset.spec, dataset.columns)
+    told = _roles(dataset)
     return yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
 
 
-def _roles(spec: DataSpec, columns: Mapping[str, TableColumns]) -> dict[str, Any]:
+def _roles(dataset: AbstractDataset) -> dict[str, Any]:
+    spec = dataset.spec
     kinds = {("volume", 1): "volume", ("image", 3): "rgb", ("image", 1): "gray"}
-    images = {
-        m.name: {"column": m.name, "kind": kinds[m.kind, m.channels], "size": list(m.size)}
-        for m in spec.modalities
-        if (m.kind, m.channels) in kinds
-    }
+    images = {}
+    for m in spec.modalities:
+        more = dataset.preparation.get(m.name, {})
+        if (m.kind, m.channels) in kinds and more is not None:
+            kind = kinds[m.kind, m.channels]
+            images[m.name] = {"column": m.name, "kind": kind, "size": list(m.size), **more}
     tables = {
         name: {
             "numeric": list(roles.numeric),
@@ -40,7 +42,7 @@ def _roles(spec: DataSpec, columns: Mapping[str, TableColumns]) -> dict[str, Any
             "missing": roles.missing,
             "scale": roles.scale,
         }
-        for name, roles in columns.items()
+        for name, roles in dataset.columns.items()
     }
     targets = {
         t.name: {"column": t.name, "type": "multiclass", "classes": list(t.classes)}

@@ -39,6 +39,7 @@ class Renamed(AbstractDataset):
         self.given_split, self.given_folds = dataset.given_split, dataset.given_folds
         self.num_folds, self.fold_seed = dataset.num_folds, dataset.fold_seed
         self.warnings = dataset.warnings
+        self.preparation = {new[name]: how for name, how in dataset.preparation.items()}
         self.options = {**dataset.options, "rename": dict(names)}
 
     @property
