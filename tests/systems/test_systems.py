@@ -14,7 +14,12 @@ from fusionzoo.training.config import TrainConfig
 
 DATA = DataSpec(
     "small",
-    (Modality("ct", "volume", 1, (12, 64, 64)), Modality("table", "table", 7)),
+    (
+        Modality("ct", "volume", 1, (12, 64, 64)),
+        Modality("clinic", "image", 3, (64, 64)),
+        Modality("derm", "image", 3, (64, 64)),
+        Modality("table", "table", 7),
+    ),
     (TaskSpec("dx", ("A", "G")),),
 )
 FILE = """
