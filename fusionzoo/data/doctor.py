@@ -159,7 +159,7 @@ def examine(
             except UnusableDicom as error:
                 aside.append(_undecodable(error, one.facts))
     if not series and not aside:
-        raise DataError(["there is no DICOM image in it. Check the path."], str(path))
+        raise DataError([f"there is no DICOM image in it. {_instead(path)}"], str(path))
     read = None if annotations is None else read_annotations(annotations)
     examined = _examined(series, read)
     clinic = None if clinical is None else read_clinic(clinical)
@@ -176,6 +176,22 @@ def _undecodable(error: UnusableDicom, facts: SeriesFacts) -> SetAside:
     return SetAside(
         error.kind, text, error.remedy, where, count, facts.patient_id, facts.description
     )
+
+
+def _instead(path: Path) -> str:
+    """What to do about a folder without DICOM."""
+    if any((path / sub / "meta" / "meta.csv").is_file() for sub in (".", "release_v0")):
+        call = f"derm7pt(root='{path}', check=full)"
+        return f'It looks like the release of Derm7pt: fusionzoo data show "{call}".'
+    if (path / "dataset.yaml").is_file():
+        return f"It has a dataset.yaml: fusionzoo data check {path / 'dataset.yaml'}."
+    if (path / "manifest.csv").is_file():
+        call = f"dect_lnm(root='{path}')"
+        return (
+            f"It has a manifest.csv: write a dataset.yaml for it (docs/own_data.md), or, for six "
+            f'crops a case, fusionzoo data show "{call}".'
+        )
+    return "Check the path."
 
 
 def _examined(series: Sequence[Series], read: Annotations | None) -> list[Examined]:

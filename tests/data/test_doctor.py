@@ -154,3 +154,20 @@ def test_the_page_needs_nothing_else_and_escapes_what_files_say(collection):
         "7 slices with box",
     ):
         assert words in text
+
+
+@pytest.mark.parametrize(
+    ("file", "told"),
+    [
+        ("release_v0/meta/meta.csv", "derm7pt(root='"),
+        ("meta/meta.csv", "check=full)"),
+        ("dataset.yaml", "fusionzoo data check "),
+        ("manifest.csv", "dect_lnm(root='"),
+    ],
+)
+def test_a_folder_that_something_else_reads(tmp_path, file, told):
+    (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / file).write_text("a\n", encoding="utf-8")
+    with pytest.raises(DataError, match="there is no DICOM image in it") as caught:
+        examine(tmp_path)
+    assert told in str(caught.value)
