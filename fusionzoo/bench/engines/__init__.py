@@ -1,0 +1,1 @@
+"""What runs cells: this machine, a Ray cluster, or Slurm, all with the same cell command."""
