@@ -143,11 +143,19 @@ class RunStore:
         Raises:
             RunError: They are absent or have changed.
         """
-        predictions = self.read_predictions(record.run_id)
-        if predictions.digest != record.predictions_digest:
+        return self.verified_predictions(record.run_id, record.predictions_digest)
+
+    def verified_predictions(self, run_id: str, digest: str) -> Predictions:
+        """The predictions of a run, proven to have the digest that its record says.
+
+        Raises:
+            RunError: They are absent or have changed.
+        """
+        predictions = self.read_predictions(run_id)
+        if predictions.digest != digest:
             raise RunError(
-                f"The predictions of run {record.run_id} have digest {predictions.digest[:12]}, "
-                f"its record says {record.predictions_digest[:12]}. "
+                f"The predictions of run {run_id} have digest {predictions.digest[:12]}, "
+                f"its record says {digest[:12]}. "
                 "They are not what it was scored on: run it again."
             )
         return predictions
