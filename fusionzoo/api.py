@@ -29,7 +29,7 @@ from fusionzoo.errors import BadOption, LayoutMismatch, RunError
 from fusionzoo.evaluation.calibration import load_or_fit, scale
 from fusionzoo.evaluation.predict import predict, prediction_blocks
 from fusionzoo.evaluation.predictions import Predictions
-from fusionzoo.evaluation.report import evaluate
+from fusionzoo.evaluation.report import Scoring, evaluate
 from fusionzoo.grammar import Call, Combo, parse
 from fusionzoo.models.assemble import assemble, assemble_meta, plan, suggest
 from fusionzoo.models.missing import check_present, missing_policy
@@ -96,6 +96,7 @@ class RunPlan:
         config: Training settings.
         precision: Precision, as Fabric names it.
         plan: Shapes, options and conversions.
+        scoring: How it is scored.
     """
 
     combo: Combo
@@ -108,11 +109,14 @@ class RunPlan:
     config: TrainConfig
     precision: str
     plan: Plan
+    scoring: Scoring
 
     @property
     def identity(self) -> dict[str, Any]:
         """What defines the run: the same identity gives the same numbers on one machine."""
+        scoring = {} if self.scoring == Scoring() else {"scoring": to_json(self.scoring)}
         return {
+            **scoring,
             "protocol": PROTOCOL,
             "spec": str(self.combo),
             "weights": {part: _digest(path) for part, path in self.plan.weights.items()},
@@ -150,8 +154,10 @@ def plan_run(
     seed: int = 0,
     precision: str = "32-true",
     training: Mapping[str, Any] | None = None,
+    threshold_rule: str = "youden",
+    binary: str = "auto",
 ) -> RunPlan:
-    """Resolve and check everything about a run.
+    """Resolve and check everything about a run; the arguments are those of `run`.
 
     Raises:
         FusionZooError: Anything that would fail later.
@@ -160,6 +166,7 @@ def plan_run(
         raise BadOption(
             f"There is no precision {precision!r}. Use one of: {', '.join(PRECISIONS)}."
         )
+    scoring = Scoring(threshold_rule, binary)
     opened = open_dataset(dataset)
     combo = suggest(parse(spec) if isinstance(spec, str) else spec, opened.spec)
     config = TrainConfig.from_settings(opened.spec.training, training or {})
@@ -169,7 +176,17 @@ def plan_run(
     present = {name: opened.present(name) for name in combo.modalities}
     check_present(combo, present, opened.cases, f"data set {opened.spec.name!r}")
     return RunPlan(
-        combo, opened, dataset_text(dataset), split, fold, folds, seed, config, precision, resolved
+        combo,
+        opened,
+        dataset_text(dataset),
+        split,
+        fold,
+        folds,
+        seed,
+        config,
+        precision,
+        resolved,
+        scoring,
     )
 
 
@@ -197,6 +214,8 @@ def run(
     resume: bool = False,
     fresh: bool = False,
     training: Mapping[str, Any] | None = None,
+    threshold_rule: str = "youden",
+    binary: str = "auto",
     observer: Observer | None = None,
 ) -> RunRecord:
     """Train a combo, test it, and leave a record.
@@ -216,6 +235,10 @@ def run(
         resume: Go on with an interrupted run; the numbers are those of an uninterrupted one.
         fresh: Throw away what an earlier run with the same identity left, and start again.
         training: Settings of `TrainConfig` over the data set's.
+        threshold_rule: How the thresholds of two-class tasks are chosen, on validation cases:
+            `youden`, `f1` or `0.5`.
+        binary: What sensitivity and specificity of two-class tasks are in the mean over tasks:
+            `positive`, `macro` or `auto`, as `fusionzoo.evaluation.report.evaluate` says.
         observer: Hears of progress.
 
     Returns:
@@ -232,6 +255,8 @@ def run(
         seed=seed,
         precision=precision,
         training=training,
+        threshold_rule=threshold_rule,
+        binary=binary,
     )
     return execute(
         planned, device=device, out=out, resume=resume, fresh=fresh, observer=observer or Observer()
@@ -392,7 +417,13 @@ def _finish(
     )
     predictions = Predictions.collect(blocks, dataset.spec.tasks)
     digest = store.write_predictions(run_id, predictions)
-    evaluation = evaluate(predictions, seed=planned.seed, reference=trained.main)
+    evaluation = evaluate(
+        predictions,
+        seed=planned.seed,
+        reference=trained.main,
+        threshold_rule=planned.scoring.threshold_rule,
+        binary=planned.scoring.binary,
+    )
     model = trained.models[trained.main]
     folder = store.folder(run_id)
     state = {key: value.contiguous().cpu() for key, value in model.state_dict().items()}

@@ -159,6 +159,21 @@ def test_what_defines_a_run_names_it(small_data):
     assert name() == name()
     names = {name(), name(seed=1), name(training={**QUICK, "lr": 0.1}), name(precision="64-true")}
     assert len(names) == 4
+    assert len(names | {name(threshold_rule="0.5"), name(binary="positive")}) == 6
+    assert name(threshold_rule="youden", binary="auto") == name()
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"threshold_rule": "yoden"}, "threshold_rule='yoden'. Closest: youden. Use one of: youde"),
+        ({"binary": "micro"}, "binary='micro'. Closest: macro. Use one of: auto, macro, positive."),
+    ],
+)
+def test_a_way_of_scoring_that_there_is_not_is_refused_before_training(small_data, asked, told):
+    with pytest.raises(BadOption) as caught:
+        plan_run(SPEC, dataset=str(small_data), **asked)
+    assert told in str(caught.value)
 
 
 def test_a_full_disk_while_checkpointing_loses_nothing(

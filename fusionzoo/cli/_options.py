@@ -90,3 +90,26 @@ def training_settings(pairs: Sequence[str], named: Mapping[str, Any]) -> dict[st
         ((_, value),) = parse_chain(f"set({pair})").calls[0].options
         settings[name.strip()] = value
     return settings | {name: value for name, value in named.items() if value is not None}
+
+
+def scoring_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`--threshold` and `--binary`, as `rule` and `binary`."""
+    for decorator in (
+        click.option(
+            "--binary",
+            type=click.Choice(["auto", "macro", "positive"]),
+            default="auto",
+            show_default=True,
+            help="Sensitivity and specificity of two-class tasks in the mean over tasks: of the "
+            "positive class, or the mean over both; auto is macro where a task has more classes.",
+        ),
+        click.option(
+            "--threshold",
+            "rule",
+            default="youden",
+            show_default=True,
+            help="Rule on validation data: youden, f1 or 0.5.",
+        ),
+    ):
+        function = decorator(function)
+    return function

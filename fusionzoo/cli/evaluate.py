@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import click
 
+from fusionzoo.cli._options import scoring_options
+
 
 @click.command()
 @click.argument("runs", type=click.Path(), nargs=-1, required=True, metavar="RUN...")
-@click.option(
-    "--threshold",
-    "rule",
-    default="youden",
-    show_default=True,
-    help="Rule on validation data: youden, f1 or 0.5.",
-)
+@scoring_options
 @click.option(
     "--part",
     type=click.Choice(["test", "val"]),
@@ -32,14 +28,6 @@ import click
     default=2000,
     show_default=True,
     help="Bootstrap draws.",
-)
-@click.option(
-    "--binary",
-    type=click.Choice(["auto", "macro", "positive"]),
-    default="auto",
-    show_default=True,
-    help="Sensitivity and specificity of two-class tasks in the mean over tasks: of the positive "
-    "class, or the mean over both; auto is macro where any task has more than two classes.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(

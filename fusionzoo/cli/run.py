@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from fusionzoo.cli._options import combo_options, training_settings
+from fusionzoo.cli._options import combo_options, scoring_options, training_settings
 from fusionzoo.errors import BadOption
 
 
@@ -43,6 +43,7 @@ from fusionzoo.errors import BadOption
     metavar="NAME=VALUE",
     help="Any other training setting; repeatable.",
 )
+@scoring_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option(
     "--precision",
@@ -71,6 +72,8 @@ def command(
     batch_size: int | None,
     lr: float | None,
     pairs: tuple[str, ...],
+    rule: str,
+    binary: str,
     device: str,
     precision: str,
     out: str,
@@ -113,6 +116,8 @@ def command(
         seed=seed,
         precision=precision,
         training=settings,
+        threshold_rule=rule,
+        binary=binary,
     )
     planned = planned.reopened_by(dataset_text(dataset))
     console.print(f"[bold]{planned.combo}[/bold]", highlight=False)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from fusionzoo.errors import BadOption, RunError
+from fusionzoo.errors import BadOption, RunError, nearest
 from fusionzoo.evaluation.bootstrap import Difference, Resampling, difference, percentile_interval
 from fusionzoo.evaluation.comparison import mcnemar
 from fusionzoo.evaluation.delong import compare_aurocs
@@ -30,6 +30,31 @@ from fusionzoo.evaluation.weighted import Array, Labels
 
 #: What `binary` may be; `auto` is `macro` where a task has more than two classes.
 BINARY = ("auto", "macro", "positive")
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """What `evaluate` takes of how a run is scored, checked before the run is trained.
+
+    Args:
+        threshold_rule: `youden`, `f1` or `0.5`.
+        binary: `auto`, `macro` or `positive`.
+
+    Raises:
+        BadOption: One of them is unknown.
+    """
+
+    threshold_rule: str = "youden"
+    binary: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, known in (("threshold_rule", RULES), ("binary", BINARY)):
+            value = getattr(self, name)
+            if value not in known:
+                raise BadOption(
+                    f"A run can't be scored with {name}={value!r}. {nearest(value, known)}Use one "
+                    f"of: {', '.join(known)}."
+                )
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ def test_run_evaluate_and_predict(call, small_data, tmp_path):
         "roc.png",
     ):
         assert words in out
-    (run,) = out_folder.iterdir()
+    (run,) = (path.parent for path in out_folder.glob("*/record.json"))
     code, out, _ = call("evaluate", run)
     assert code == 0
     assert "fused against ct alone: AUROC" in out
@@ -136,6 +136,8 @@ def test_a_system_brings_its_settings_and_flags_override_them(call, small_data, 
 
 
 def test_flags_fill_a_combo_from_the_data_set(call):
+    code, _, errors = call("run", "--encoder", "penet3d", "--fusion", "msca", "--threshold", "0.4")
+    assert "threshold_rule='0.4'" in errors
     code, _, errors = call("run", "--encoder", "penet3d", "--fusion", "msca", "--epochs", "0")
     assert "epochs must be at least 1, not 0" in errors
     assert code == 2

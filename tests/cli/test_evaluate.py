@@ -28,7 +28,7 @@ def folds(small_data, tmp_path_factory):
         "zero": run(fold=0),
         "one": run(fold=1),
         "seed": run(fold=1, seed=1),
-        "none": run(),
+        "none": run(threshold_rule="0.5", binary="macro"),
     }
 
 
@@ -60,6 +60,14 @@ def test_runs_that_are_no_folds_of_one_table(call, folds):
     assert f"{folds['zero']} and {folds['zero']} are both fold 0" in errors
     assert "differ in data set" not in errors
     assert "with another --fold each." in errors
+
+
+def test_a_run_may_be_scored_otherwise_from_the_start(folds):
+    told = json.loads((folds["none"] / "record.json").read_text())["evaluation"]
+    assert (told["threshold_rule"], told["binary"]) == ("0.5", "macro")
+    assert told["results"][0]["threshold"]["value"] == 0.5
+    told = json.loads((folds["zero"] / "record.json").read_text())["evaluation"]
+    assert (told["threshold_rule"], told["binary"]) == ("youden", "positive")
 
 
 def test_how_two_class_tasks_are_averaged_is_a_choice(call, folds):
