@@ -24,8 +24,11 @@ _TIES = {
     "with a tie": "; only scores with a tied pair give it",
     "no": "; no scores give it",
 }
-#: Other class counts that are listed.
+#: Other class counts, and counts of right answers, that are listed.
 _SHOWN = 3
+_DEVIATIONS = {1: "sample", 0: "population"}
+#: Other sizes of folds are searched up to this share below and above the claimed one.
+_NEAR = 0.25
 
 
 def print_audits(console: Console, audits: Sequence[RowAudit]) -> None:
@@ -81,25 +84,63 @@ def _elsewhere(audit: RowAudit, matrix: Matrix) -> str:
 
 
 def print_accuracies(
-    console: Console, rows: Sequence[PrintedRow], cases: int, folds: int | None, ddof: int
+    console: Console, rows: Sequence[PrintedRow], cases: int, tasks: int = 1
 ) -> None:
-    """How many right answers each accuracy can stand for."""
-    from fusionzoo.evaluation.audit import accuracy_counts, folds_fit
+    """How many right answers each accuracy can stand for, over all tasks where it is their mean."""
+    from fusionzoo.evaluation.audit import accuracy_counts
 
-    total = cases * (folds or 1)
-    needed = ("accuracy", "accuracy_std") if folds else ("accuracy",)
+    total = cases * tasks
+    over = f"{cases} cases" + (f" and {tasks} tasks: {total} answers" if tasks > 1 else "")
+    console.print(f"{over}: one is {100 / total:.2g} points of accuracy")
     for row in rows:
-        lacking = [name for name in needed if name not in row.figures]
-        if lacking:
-            raise BadOption(f"Row {row.label!r} has no {' and no '.join(lacking)} to check.")
-        figures = [row.figures[name] for name in needed]
-        counts = (
-            folds_fit(*figures, folds=folds, cases=cases, ddof=ddof)
-            if folds
-            else accuracy_counts(figures[0], cases)
-        )
-        right = f"{', '.join(map(str, counts))} of {total} right"
-        console.print(f"  {row.label}: {right if counts else f'no count of {total} gives it'}")
+        _require(row, "accuracy")
+        found = accuracy_counts(row.figures["accuracy"], total)
+        console.print(f"  {row.label}: {_of(found, total)}")
+
+
+def print_folds(
+    console: Console, rows: Sequence[PrintedRow], cases: int, folds: int, ddof: int
+) -> None:
+    """Which totals over folds give each mean and deviation; other sizes where some row has none."""
+    from fusionzoo.evaluation.audit_folds import fold_sizes
+
+    for row in rows:
+        _require(row, "accuracy", "accuracy_std")
+    given = {row.label: (row.figures["accuracy"], row.figures["accuracy_std"]) for row in rows}
+    (claimed,) = fold_sizes(given, folds=folds, sizes=[cases], ddofs=[ddof])
+    console.print(
+        f"{folds} folds of {cases} cases, {_DEVIATIONS[ddof]} deviation: {claimed.fitting} of "
+        f"{len(rows)} rows are possible"
+    )
+    for label, totals in claimed.totals.items():
+        console.print(f"  {label}: {_of(totals, folds * cases)}")
+    if claimed.fitting == len(rows):
+        return
+    near = range(max(2, round(cases * (1 - _NEAR))), round(cases * (1 + _NEAR)) + 1)
+    best, second, *_ = fold_sizes(given, folds=folds, sizes=near, ddofs=_DEVIATIONS)
+    lacking = [label for label, totals in best.totals.items() if not totals]
+    rest = f" (not {', '.join(lacking)})" if lacking else ""
+    console.print(
+        f"of folds of {near[0]} to {near[-1]} cases, {best.cases} with the "
+        f"{_DEVIATIONS[best.ddof]} deviation fit most: {best.fitting} of {len(rows)} rows{rest}; "
+        f"next are {second.cases} with the {_DEVIATIONS[second.ddof]} deviation: {second.fitting}"
+    )
+
+
+def _require(row: PrintedRow, *names: str) -> None:
+    lacking = [name for name in names if name not in row.figures]
+    if lacking:
+        raise BadOption(f"Row {row.label!r} has no {' and no '.join(lacking)} to check.")
+
+
+def _of(counts: Sequence[int], total: int) -> str:
+    """'123 of 150 right', or that there is no such count."""
+    if not counts:
+        return "no counts give it"
+    listed = (
+        ", ".join(map(str, counts)) if len(counts) <= _SHOWN else f"{counts[0]} to {counts[-1]}"
+    )
+    return f"{listed} of {total} right"
 
 
 def print_thresholds(console: Console, audits: Sequence[RowAudit], path: str) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -236,42 +235,6 @@ def accuracy_counts(printed: Printed, cases: int) -> tuple[int, ...]:
     return tuple(map(int, counts[printed.fits(counts / cases)]))
 
 
-def folds_fit(
-    mean: Printed, deviation: Printed, *, folds: int, cases: int, ddof: int = 1
-) -> tuple[int, ...]:
-    """Totals of right answers for which fold accuracies have this mean and standard deviation.
-
-    Every fold tests `cases` cases. A total is possible where counts k_1 ... k_folds exist that sum
-    to it and whose standard deviation (with `ddof` taken from the number of folds) is printed so.
-    """
-    if folds <= ddof or cases < 1:
-        raise BadOption(
-            f"{folds} folds of {cases} cases have no standard deviation with ddof={ddof}."
-        )
-    totals = np.arange(folds * cases + 1)
-    wanted = totals[mean.fits(totals / (folds * cases))]
-    reached = _sums_of_squares(folds, cases)
-    found = []
-    for total in map(int, wanted):
-        squares = np.array(reached[total], float)
-        spread = np.maximum(squares - total**2 / folds, 0) / (folds - ddof)
-        if deviation.fits(np.sqrt(spread) / cases).any():
-            found.append(total)
-    return tuple(found)
-
-
-@cache
-def _sums_of_squares(folds: int, cases: int) -> dict[int, list[int]]:
-    """Per total, every sum of squares of `folds` counts from 0 to `cases` that add up to it."""
-    reached = {(0, 0)}
-    for _ in range(folds):
-        reached = {(total + k, q + k * k) for total, q in reached for k in range(cases + 1)}
-    by_total: dict[int, list[int]] = {}
-    for total, q in reached:
-        by_total.setdefault(total, []).append(q)
-    return by_total
-
-
 @dataclass(frozen=True)
 class ThresholdEvidence:
     """Where a matrix lies among all that per-case predictions can give.
@@ -398,6 +361,5 @@ __all__ = [
     "audit_row",
     "auroc_steps",
     "fitting_matrices",
-    "folds_fit",
     "threshold_evidence",
 ]

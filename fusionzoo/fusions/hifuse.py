@@ -30,7 +30,8 @@ class HiFuse(AbstractFusion):
 
     Args:
         given: A pyramid of each modality.
-        channels: Channels of the fused map at each level; those of the first modality by default.
+        fused_channels: Channels of the fused map at every level; by default those of the first
+            modality there.
         reduction: The channel gates are narrower inside by this factor.
         drop_path: Probability that a case skips a level's residual in training.
         ir_depthwise: Whether the 3x3 convolutions are depthwise, as the paper means them; the
@@ -41,7 +42,7 @@ class HiFuse(AbstractFusion):
     Raises:  LayoutMismatch: a modality without maps
     Example:
         >>> given = FeatureSpec.map(8, (4, 4), (8, 8))
-        >>> HiFuse({"clinic": given, "derm": given}, channels=16).outputs["fused"].channels
+        >>> HiFuse({"clinic": given, "derm": given}, fused_channels=16).outputs["fused"].channels
         16
     """
 
@@ -51,7 +52,7 @@ class HiFuse(AbstractFusion):
         self,
         given: Mapping[str, FeatureSpec],
         *,
-        channels: int | None = None,
+        fused_channels: int | None = None,
         reduction: int = 16,
         drop_path: float = 0.0,
         ir_depthwise: bool = False,
@@ -61,7 +62,7 @@ class HiFuse(AbstractFusion):
         self.blocks = nn.ModuleList()
         before: int | None = None
         for own, other in zip(first.levels, second.levels, strict=True):
-            width = channels or own.channels
+            width = fused_channels or own.channels
             block = HFF(
                 own.channels,
                 other.channels,

@@ -18,7 +18,14 @@ _FOLDER = Path(__file__).parent
 #: What a row rests on: code that its authors released, the paper's text, or this package's own
 #: reading where neither says enough.
 BASES = ("released", "paper", "reconstruction")
-_DEFAULTS: Mapping[str, Any] = {"note": "", "training": {}, "test": None}
+_DEFAULTS: Mapping[str, Any] = {
+    "note": "",
+    "training": {},
+    "test": None,
+    "cases": None,
+    "stand_in": "",
+}
+_CASES_DEFAULTS: Mapping[str, Any] = {"folds": 1, "tasks": 1}
 _ROW_DEFAULTS: Mapping[str, Any] = {
     "note": "",
     "category": "",
@@ -43,6 +50,23 @@ class TestSet:
     positives: int
     negatives: int
     positive: str
+
+
+@dataclass(frozen=True)
+class TestCases:
+    """The published test cases of a table whose accuracies alone can be checked.
+
+    Args:
+        test: Test cases; of each fold, where there are folds.
+        folds: Folds that a number is the mean over; 1 for one split.
+        tasks: Tasks that a number is the mean over.
+    """
+
+    __test__ = False
+
+    test: int
+    folds: int
+    tasks: int
 
 
 @dataclass(frozen=True)
@@ -80,8 +104,12 @@ class Recipe:
         paper: The publication.
         place: Where in it the numbers are.
         dataset: Data set that they were measured on.
+        stand_in: A data set of the package whose modalities are of the same kinds and names, for
+            who hasn't the other one.
         decimals: Digits after the point that are printed.
         test: The published test set, where its class counts are known.
+        cases: The published numbers of test cases, where class counts say nothing: for more
+            classes or tasks, and for means over folds.
         training: Training settings of every row.
         rows: The rows, in order.
         note: What holds for all of them.
@@ -92,8 +120,10 @@ class Recipe:
     paper: str
     place: str
     dataset: str
+    stand_in: str
     decimals: int
     test: TestSet | None
+    cases: TestCases | None
     training: Mapping[str, Any]
     rows: tuple[Row, ...]
     note: str
@@ -165,6 +195,8 @@ def _read(path: Path, name: str) -> Recipe:
     if isinstance(rows, list):
         rows = [{**_ROW_DEFAULTS, **row} if isinstance(row, dict) else row for row in rows]
         told = {**told, "rows": rows}
+    if isinstance(told.get("cases"), dict):
+        told = {**told, "cases": {**_CASES_DEFAULTS, **told["cases"]}}
     recipe, problems = made_or_problems(Recipe, {"name": name, **_DEFAULTS, **told})
     if recipe is not None:
         problems = list(_wrong(recipe))
@@ -208,4 +240,13 @@ def _wrong(recipe: Recipe) -> list[str]:
     return problems
 
 
-__all__ = ["BASES", "Recipe", "Row", "TestSet", "load_recipe", "load_recipes", "recipe_names"]
+__all__ = [
+    "BASES",
+    "Recipe",
+    "Row",
+    "TestCases",
+    "TestSet",
+    "load_recipe",
+    "load_recipes",
+    "recipe_names",
+]

@@ -49,9 +49,27 @@ def test_accuracies_alone_and_over_folds(call, tmp_path):
     path.write_text("model,ACC_mean,ACC_std\nA,82.0,3.8\nB,84.0,4.4\n")
     _, out, _ = call("audit", path, "--cases", 30, "--folds", 5)
     assert "A: 123 of 150 right" in out
-    assert "B: no count of 150 gives it" in out
+    assert "B: no counts give it" in out
     _, out, _ = call("audit", path, "--cases", 50)
     assert "A: 41 of 50 right" in out
+
+
+def test_folds_of_a_recipe_and_the_size_that_they_had(call):
+    code, out, _ = call("audit", "iimgf_net/table1_dect")
+    assert code == 0
+    assert "5 folds of 32 cases, sample deviation: 1 of 13 rows are possible" in out
+    assert (
+        "of folds of 24 to 40 cases, 30 with the sample deviation fit most: 10 of 13 rows "
+        "(not MambaVision, ResNet, CRD-Net); next are 30 with the population deviation: 5" in out
+    )
+
+
+def test_means_over_tasks_of_a_recipe(call):
+    _, out, _ = call("audit", "iimgf_net/table1")
+    assert "395 cases and 8 tasks: 3160 answers: one is 0.032 points of accuracy" in out
+    assert "IIMGF-Net: 2432, 2433, 2434 of 3160 right" in out
+    _, out, _ = call("audit", "iimgf_net/table1", "--cases", 10)
+    assert "IIMGF-Net: no counts give it" in out
 
 
 def test_mistakes(call, tmp_path):
@@ -63,6 +81,7 @@ def test_mistakes(call, tmp_path):
         ((path,), "--positives and --negatives"),
         ((path, "--folds", 5), "--folds needs --cases"),
         ((path, "--cases", 5), "has no accuracy to check"),
+        ((path, "--cases", 5, "--folds", 5, "--ddof", 2), "--ddof is 1 or 0, not 2"),
         (("mmcaf_nte",), "No recipe is called 'mmcaf_nte'. Closest: mmcaf_net"),
         (("mmcaf_net/table2", "--predictions", broken), "no column 'prob'"),
         (("mmcaf_net/table2", "--predictions", tmp_path / "none.csv"), "it can't be read"),

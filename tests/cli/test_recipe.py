@@ -26,6 +26,21 @@ def test_show(call):
     assert rows[1][1] == "(reconstruction)"
 
 
+def test_show_of_folds(call):
+    _, out, _ = call("recipe", "show", "iimgf_net/table1_dect")
+    assert "test cases: 32 in each of 5 folds" in out
+    (line,) = (line for line in out.splitlines() if line.startswith("ResT  "))
+    assert line.split("  ")[-4:] == [
+        "0.807 ± 0.015",
+        "0.859 ± 0.048",
+        "0.906 ± 0.069",
+        "0.722 ± 0.061",
+    ]
+    assert "ResT (early, reconstruction)  low+high=rest -> linear" in out
+    _, out, _ = call("recipe", "show", "iimgf_net/table1")
+    assert "test cases: 395; numbers are means over 8 tasks" in out
+
+
 def test_check(call, tmp_path):
     code, out, _ = call("recipe", "check", "mmcaf_net/readme_tabular")
     assert code == 0
@@ -39,4 +54,4 @@ def test_check(call, tmp_path):
     code, out, errors = call("recipe", "check", path)
     assert code == 2
     assert "refused: No encoder is called 'penet4d'. Closest: penet3d" in out
-    assert "1 rows can't be assembled for data set 'lidc'" in errors
+    assert "1 rows can't be assembled for their stand-ins" in errors

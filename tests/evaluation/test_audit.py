@@ -1,6 +1,5 @@
-"""The arithmetic of printed tables, on one published paper's rows and on another's folds."""
+"""The arithmetic of printed tables, on one published paper's rows."""
 
-import numpy as np
 import pytest
 
 from fusionzoo.errors import BadOption, DataError
@@ -11,7 +10,6 @@ from fusionzoo.evaluation.audit import (
     audit_row,
     auroc_steps,
     fitting_matrices,
-    folds_fit,
     threshold_evidence,
 )
 from fusionzoo.recipes import load_recipe
@@ -34,24 +32,6 @@ CONSISTENT = {
     "MLP": (11, 10, 18, 4),
     "KAN": (11, 8, 20, 4),
 }
-#: Mean and deviation over five folds, in percent, of another paper's fifteen models.
-FOLDS = (
-    ("82.0", "3.8"),
-    ("80.7", "1.5"),
-    ("82.0", "1.8"),
-    ("84.0", "3.7"),
-    ("82.7", "4.4"),
-    ("84.7", "4.5"),
-    ("84.0", "1.5"),
-    ("84.0", "4.4"),
-    ("85.3", "6.5"),
-    ("87.3", "4.4"),
-    ("86.7", "4.1"),
-    ("86.0", "2.8"),
-    ("91.3", "5.1"),
-    ("88.7", "3.0"),
-    ("87.3", "2.8"),
-)
 
 
 def audits():
@@ -141,30 +121,6 @@ def test_accuracies_of_any_number_of_classes():
     assert accuracy_counts(Printed(0.66, 2), 43) == ()
     with pytest.raises(BadOption, match="needs cases; 0 were given"):
         accuracy_counts(Printed(0.5, 1), 0)
-
-
-def folds(cases, ddof):
-    return [
-        bool(folds_fit(*(Printed(float(x) / 100, 3) for x in row), folds=5, cases=cases, ddof=ddof))
-        for row in FOLDS
-    ]
-
-
-def test_deviations_over_folds_tell_their_number_of_cases():
-    sample = folds(30, ddof=1)
-    assert sum(sample) == 12
-    assert {row[1] for row, fits in zip(FOLDS, sample, strict=True) if not fits} == {"4.4"}
-    assert sum(folds(30, ddof=0)) == 5
-    assert sum(folds(32, ddof=1)) <= 1
-
-
-def test_folds_equation():
-    counts = np.array([21, 25, 19, 28, 24])
-    mean, deviation = counts.mean() / 30, counts.std(ddof=1) / 30
-    printed = Printed(round(mean, 4), 4), Printed(round(deviation, 4), 4)
-    assert folds_fit(*printed, folds=5, cases=30) == (counts.sum(),)
-    with pytest.raises(BadOption, match="1 folds of 30 cases have no standard deviation"):
-        folds_fit(*printed, folds=1, cases=30)
 
 
 def test_threshold_of_the_published_row(squamous):

@@ -95,7 +95,7 @@ def test_needs_the_levels_that_both_have():
 
 def test_width_is_an_option():
     given = {"a": pyramid((4, 8, 8), (6, 4, 4)), "b": pyramid((4, 8, 8), (6, 4, 4))}
-    assert HiFuse(given, channels=10).outputs["fused"].channels == 10
+    assert HiFuse(given, fused_channels=10).outputs["fused"].channels == 10
 
 
 def test_a_table_is_refused():

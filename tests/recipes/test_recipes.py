@@ -3,24 +3,33 @@
 import pytest
 import torch
 
+from fusionzoo.data.open import open_dataset
 from fusionzoo.errors import BadOption, UnknownComponent
+from fusionzoo.grammar import parse
 from fusionzoo.interface import Batch
 from fusionzoo.models.assemble import assemble
+from fusionzoo.models.matrix import small_options
 from fusionzoo.recipes import load_recipe, load_recipes, recipe_names
 from fusionzoo.spec import DataSpec, Modality, TaskSpec
 from fusionzoo.training.loop import total_loss
 
-#: The smallest of what the rows read: volumes of one channel, and a table.
+#: The smallest of what the rows read: volumes of one channel, a table, and two images.
 TINY = DataSpec(
     "tiny",
-    (Modality("ct", "volume", 1, (4, 32, 32)), Modality("table", "table", 7)),
-    (TaskSpec("dx", ("A", "G")),),
-    {
-        "penet3d": {"width": 0.25, "depth": 14, "cardinality": 8},
-        "sam": {"width": 1 / 12, "depth": 4, "channels": (16, 32, 64)},
-    },
+    (
+        Modality("ct", "volume", 1, (4, 32, 32)),
+        Modality("table", "table", 7),
+        *(Modality(name, "image", 3, (32, 32)) for name in ("clinic", "derm", "low", "high")),
+    ),
+    (TaskSpec("dx", ("A", "G")), TaskSpec("grade", ("low", "middle", "high"))),
+    small_options(),
 )
-ROWS = [(name, row.label) for name in recipe_names() for row in load_recipe(name).rows]
+#: One row of each spec: of two tables of the same methods, the one read first.
+ROWS = {
+    row.spec.replace("low", "clinic").replace("high", "derm"): (name, row.label)
+    for name in reversed(recipe_names())
+    for row in load_recipe(name).rows
+}.values()
 
 RECIPE = """
 summary = "s"
@@ -51,7 +60,7 @@ def tiny_batch(size=4):
     return Batch(
         {m.name: torch.randn(size, *m.shape) for m in TINY.modalities},
         {m.name: torch.ones(size, dtype=torch.bool) for m in TINY.modalities},
-        {"dx": torch.arange(size) % 2},
+        {"dx": torch.arange(size) % 2, "grade": torch.arange(size) % 3},
         torch.arange(size),
     )
 
@@ -89,6 +98,34 @@ def test_the_tables_of_the_paper():
     assert not released & {"PECon", "MedFuse", "DrFuse", "MMTM", "PEfusion", "SAM+E3D-MSCA"}
     in_doubt = {label for label, row in rows.items() if row.note.startswith("In doubt")}
     assert in_doubt == {"DrFuse", "DAFT", "PENet+E3D-MSCA+drop"}
+
+
+@pytest.mark.parametrize("name", [n for n in recipe_names() if load_recipe(n).stand_in])
+def test_stand_ins_have_the_modalities_of_the_rows(name):
+    recipe = load_recipe(name)
+    known = {modality.name for modality in open_dataset(recipe.stand_in).spec.modalities}
+    assert {m for row in recipe.rows for m in parse(row.spec).modalities} <= known
+
+
+def test_the_table_of_iimgf_net():
+    derm7pt, dect = load_recipe("iimgf_net/table1"), load_recipe("iimgf_net/table1_dect")
+    assert [row.label for row in derm7pt.rows] == [row.label for row in dect.rows]
+    assert len(dect.rows) == 13
+    groups = [row.category for row in derm7pt.rows]
+    assert {name: groups.count(name) for name in groups} == {"early": 8, "middle": 4, "late": 1}
+    for ours, theirs in zip(derm7pt.rows, dect.rows, strict=True):
+        assert ours.spec.replace("clinic", "low").replace("derm", "high") == theirs.spec
+        assert (ours.basis, ours.category) == (theirs.basis, theirs.category)
+    best = dect.row("IIMGF-Net")
+    assert (best.published["accuracy"], best.published_sd["accuracy"]) == (0.913, 0.051)
+    assert derm7pt.row("XCiT").published == {
+        "accuracy": 0.679,
+        "auroc": 0.724,
+        "sensitivity": 0.515,
+        "specificity": 0.732,
+    }
+    assert (derm7pt.cases.test, derm7pt.cases.tasks, derm7pt.cases.folds) == (395, 8, 1)
+    assert (dect.cases.test, dect.cases.tasks, dect.cases.folds) == (32, 1, 5)
 
 
 def test_a_file_of_ones_own(read):

@@ -72,7 +72,8 @@ def test_presets_of_mmcaf_net() -> None:
 
 
 def test_systems_are_the_rows_of_the_tables() -> None:
-    rows = {row.spec: row.basis for r in load_recipes("mmcaf_net") for row in r.rows}
+    papers = ("mmcaf_net", "iimgf_net")
+    rows = {row.spec: row.basis for p in papers for r in load_recipes(p) for row in r.rows}
     for name in registry.names("system"):
         found = load_system(name)
         if Path(registry.entry("system", name).target).stem in ("mmcaf-net", "daft", "penet"):
@@ -80,6 +81,9 @@ def test_systems_are_the_rows_of_the_tables() -> None:
         if found.spec in rows:
             assert rows[found.spec] == found.basis
     assert {load_system(n).spec for n in ("daft", "pecon", "mmtm", "mmcaf-net")} <= set(rows)
+    baselines = ("hifuse", "rest", "xcit", "levit", "mambavision", "efficientnet", "regnet")
+    baselines += ("resnet", "xception", "crd_net", "fusionm4net", "tformer")
+    assert {load_system(name).spec for name in baselines} <= set(rows)
 
 
 def test_a_preset_may_have_a_spec_of_its_own(system) -> None:

@@ -41,6 +41,14 @@ RATED: Mapping[str, tuple[tuple[str, str, str], tuple[float, float]]] = {
 TASKS = ("malignancy", "subtlety", "calcification", *list(RATED)[2:])
 CALCIFICATION = ("absent", "present")
 
+#: Networks for pictures as small and few as these.
+SUGGESTIONS: Mapping[str, Mapping[str, object]] = {
+    "hifuse": {"channels": 16, "depths": (1, 1, 2, 1), "head_channels": 8},
+    "mambavision": {"channels": 16, "depths": (1, 1, 2, 2), "heads": (4, 8), "windows": (4, 2)},
+    "rest": {"channels": 16, "depths": (1, 1, 2, 1)},
+    "vmamba": {"channels": 24, "depths": (1, 1, 2, 1)},
+}
+
 #: Height and width of the shipped drawings.
 DRAWN = 32
 #: Sizes outside of these are taken for a mistake.
@@ -92,7 +100,7 @@ class LidcViews(AbstractDataset):
             tasks=tuple(
                 TaskSpec(name, RATED[name][0] if name in RATED else CALCIFICATION) for name in TASKS
             ),
-            suggestions={"vmamba": {"channels": 24, "depths": (1, 1, 2, 1)}},
+            suggestions=SUGGESTIONS,
             training={"epochs": 8},
         )
 
