@@ -111,6 +111,8 @@ class AbstractEncoder(nn.Module):
     #: Whether stages can be run one by one (False: everything happens in the last one, and no
     #: fusion may exchange).
     staged: bool = True
+    #: Points inside of its stages at which a fusion may change the map.
+    points: ClassVar[frozenset[str]] = frozenset()
     #: Options of a small one, which `fusionzoo check` and `fusionzoo matrix` build.
     small: ClassVar[Mapping[str, Any]] = {}
     #: Trained parameters that no gradient reaches, by the method's own arithmetic, as patterns of
@@ -134,6 +136,12 @@ class AbstractEncoder(nn.Module):
 
     def stage(self, level: int, x: Any) -> Any:
         """From what stage `level - 1` (or the stem) gave to what stage `level` gives."""
+        raise NotImplementedError
+
+    def stage_with(
+        self, level: int, x: Any, changes: Mapping[str, Callable[[Tensor], Tensor]]
+    ) -> Any:
+        """As `stage`, with the maps at some of `points` changed by functions."""
         raise NotImplementedError
 
     def emit(self, level: int, x: Any) -> Features:
@@ -247,6 +255,20 @@ class AbstractFusion(nn.Module):
     ) -> dict[str, Tensor]:
         """New features of each modality after a stage; runs where `places` has `exchange`."""
         return states
+
+    @property
+    def points(self) -> Mapping[str, frozenset[str]]:
+        """Points inside of stages where `inside` changes maps, per modality."""
+        return {}
+
+    def inside(
+        self, level: int, states: dict[str, Tensor], context: Context
+    ) -> Mapping[str, Mapping[str, Callable[[Tensor], Tensor]]]:
+        """What changes maps inside of stage `level`, per modality and point of its encoder.
+
+        Called before the stage, with what it is going to read; where `places` has `exchange`.
+        """
+        return {}
 
     def refine(self, features: dict[str, Any], context: Context) -> dict[str, Any]:
         """New features of each modality, as `refined` declares them."""

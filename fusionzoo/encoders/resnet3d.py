@@ -5,7 +5,9 @@ backbone), at the width that MMCAF-Net's copy of it has.
 Differs from the paper: batch norm has momentum 0.1, as in that copy.
 """
 
+from collections.abc import Callable, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
@@ -16,6 +18,9 @@ from fusionzoo.errors import BadOption
 from fusionzoo.interface import AbstractEncoder, component
 from fusionzoo.spec import FeatureSpec, Modality
 
+#: Where a block lets its maps be changed: what the skip and the first convolution read, and what
+#: the first norm and the first ReLU give.
+POINTS = frozenset({"skip", "main", "norm", "relu"})
 #: Channels of the blocks in units of the width, and the stride of each.
 WIDTHS, STRIDES = (1, 2, 4, 8), (1, 2, 2, 2)
 
@@ -45,11 +50,18 @@ class ResidualBlock(nn.Module):
             )
 
     def forward(
-        self, x: Float[Tensor, "batch inputs depth height width"]
+        self,
+        x: Float[Tensor, "batch inputs depth height width"],
+        changes: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType({}),
     ) -> Float[Tensor, "batch outputs strided_depth strided_height strided_width"]:
-        """The block's map."""
-        main = torch.relu(self.bn1(self.conv1(x)))
-        return torch.relu(self.bn2(self.conv2(main)) + self.downsample(x))
+        """The block's map; `changes` are functions of the maps at some of `POINTS`."""
+
+        def at(point: str, found: Tensor) -> Tensor:
+            return changes[point](found) if point in changes else found
+
+        main = at("norm", self.bn1(self.conv1(at("main", x))))
+        main = self.conv2(at("relu", torch.relu(main)))
+        return torch.relu(self.bn2(main) + self.downsample(at("skip", x)))
 
 
 @component(source="Wolf 2022 (DAFT), backbone")
@@ -74,6 +86,7 @@ class ResNet3D(AbstractEncoder):
     """
 
     accepts: ClassVar[frozenset[str]] = frozenset({"volume"})
+    points: ClassVar[frozenset[str]] = POINTS
 
     def __init__(self, modality: Modality, *, width: int = 4):
         super().__init__()
@@ -108,6 +121,15 @@ class ResNet3D(AbstractEncoder):
     ) -> Float[Tensor, "batch outputs strided_depth strided_height strided_width"]:
         """One block."""
         return self.blocks[level](x)
+
+    def stage_with(
+        self,
+        level: int,
+        x: Float[Tensor, "batch inputs depth height width"],
+        changes: Mapping[str, Callable[[Tensor], Tensor]],
+    ) -> Float[Tensor, "batch outputs strided_depth strided_height strided_width"]:
+        """One block, with maps inside of it changed."""
+        return self.blocks[level](x, changes)
 
 
 def _stages(modality: Modality, width: int) -> tuple[FeatureSpec, ...]:

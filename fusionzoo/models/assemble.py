@@ -336,6 +336,7 @@ class _Assembly:
                 return fusion
 
             fusion = self._construct("fusion", call, "fusion", make)
+            _check_points(call, fusion, encoders)
             last = len(built) == len(classes) - 1
             if self.seed is None:
                 verify_fusion(fusion, given, stages, f"Fusion {call.name!r}", last=last)
@@ -419,6 +420,20 @@ def _check_staged(call: Call, encoders: Mapping[str, AbstractEncoder]) -> None:
             f"{', '.join(whole)} can't be run stage by stage. Use a staged encoder (penet3d, mlp) "
             "or a fusion that joins at the end."
         )
+
+
+def _check_points(
+    call: Call, fusion: AbstractFusion, encoders: Mapping[str, AbstractEncoder]
+) -> None:
+    for name, points in fusion.points.items():
+        lacking = sorted(points - encoders[name].points)
+        if lacking:
+            offered = ", ".join(sorted(encoders[name].points)) or "no such points"
+            raise LayoutMismatch(
+                f"Fusion {str(call)!r} changes maps inside of a stage, at {', '.join(lacking)}; "
+                f"the encoder of {name!r} offers {offered}. Use location=0, which is between "
+                "stages, or resnet3d."
+            )
 
 
 def _make_neck(

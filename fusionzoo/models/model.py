@@ -1,6 +1,6 @@
 """The model that runs any combo: one loop for every place where a fusion may act."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -142,9 +142,15 @@ class FusionModel(nn.Module):
         states: dict[str, Any] = {n: encoder.stem(inputs[n]) for n, encoder in encoders.items()}
         kept: dict[str, list[Any]] = {name: [] for name in encoders}
         for level in range(max(len(encoder.stages) for encoder in encoders.values())):
+            changes = self._inside(level, states, context)
             for name, encoder in encoders.items():
                 if level < len(encoder.stages):
-                    states[name] = encoder.stage(level, states[name])
+                    own = changes.get(name)
+                    states[name] = (
+                        encoder.stage_with(level, states[name], own)
+                        if own
+                        else encoder.stage(level, states[name])
+                    )
             for fusion in self.chain:
                 if "exchange" in fusion.places:
                     states = fusion.exchange(level, states, context)
@@ -158,6 +164,17 @@ class FusionModel(nn.Module):
             pyramid = encoder.output.layout == "pyramid"
             features[name] = self.trunk(feature).refine([*kept[name], last] if pyramid else last)
         return features
+
+    def _inside(
+        self, level: int, states: dict[str, Any], context: Context
+    ) -> dict[str, dict[str, Callable[[Tensor], Tensor]]]:
+        """What the fusions change inside of a stage, per modality and point."""
+        changes: dict[str, dict[str, Callable[[Tensor], Tensor]]] = {}
+        for fusion in self.chain:
+            if "exchange" in fusion.places:
+                for name, own in fusion.inside(level, states, context).items():
+                    changes.setdefault(name, {}).update(own)
+        return changes
 
     def fuse(self, encoded: Mapping[str, Any], context: Context) -> ModelOutput:
         """From encoded streams to logits."""

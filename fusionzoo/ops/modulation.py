@@ -1,6 +1,6 @@
 """Scale and shift of a feature map by a table: what FiLM and DAFT have in common."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from fusionzoo.errors import BadOption, LayoutMismatch
 from fusionzoo.interface import AbstractFusion, Context, FusionOutput
 from fusionzoo.spec import FeatureSpec, TaskSpec
+
+#: Where a residual block's maps are modulated, by DAFT's number: what the block reads, what its
+#: skip or its main path alone reads, and what its first norm or its first ReLU gives.
+LOCATIONS = ("input", "skip", "main", "norm", "relu")
 
 
 class Modulation(nn.Module):
@@ -55,9 +59,10 @@ class Modulation(nn.Module):
 
 
 class AbstractModulation(AbstractFusion):
-    """Modulates one encoder's map after one of its stages by the vector of the other modality.
+    """Modulates one encoder's map by the vector of the other modality, at one of `LOCATIONS`.
 
-    A subclass says whether the code holds the map's own average beside the vector.
+    Location 0 is between two stages; the others are inside of the second one. A subclass says
+    whether the code holds the map's own average beside the vector.
     """
 
     places: ClassVar[frozenset[str]] = frozenset({"exchange", "join"})
@@ -69,6 +74,7 @@ class AbstractModulation(AbstractFusion):
         given: Mapping[str, FeatureSpec],
         *,
         level: int = -2,
+        location: int = 0,
         bottleneck: int = 7,
         scale: bool = True,
         shift: bool = True,
@@ -77,8 +83,11 @@ class AbstractModulation(AbstractFusion):
         super().__init__()
         if not (scale or shift):
             raise BadOption("scale=False and shift=False leave nothing to do. Keep one of them.")
+        if not 0 <= location < len(LOCATIONS):
+            told = ", ".join(f"{number}: {what}" for number, what in enumerate(LOCATIONS))
+            raise BadOption(f"location={location} is none of the five: {told}.")
         self.given = dict(given)
-        self.level = level
+        self.level, self.location = level, location
         self.build = partial(
             Modulation, bottleneck=bottleneck, scale=scale, shift=shift, activation=activation
         )
@@ -95,29 +104,51 @@ class AbstractModulation(AbstractFusion):
                 f"{count}. Use {-count} to {count - 1}."
             )
         self.level %= count
-        if stages[self.image][self.level].layout != "map":
+        inside = self.location > 0
+        if inside and self.level == count - 1:
+            raise BadOption(
+                f"location={self.location} is inside of the stage after level={self.level}, "
+                f"which is the last of {count}. Use level=-2 or lower, or location=0."
+            )
+        changed = stages[self.image][self.level + (self.location in (3, 4))]
+        if changed.layout != "map":
             raise LayoutMismatch(
                 f"Channels of a map are scaled and shifted; the encoder of {self.image!r} gives a "
-                f"{stages[self.image][self.level]} there. Use an encoder with maps (penet3d, "
-                "resnet3d)."
+                f"{changed} there. Use an encoder with maps (penet3d, resnet3d)."
             )
         table = stages[self.table][min(self.level, len(stages[self.table]) - 1)]
-        channels = stages[self.image][self.level].channels
-        code_channels = table.channels + (channels if self.sees_map else 0)
-        self.modulation = self.build(code_channels, channels)
+        code_channels = table.channels + (changed.channels if self.sees_map else 0)
+        self.modulation = self.build(code_channels, changed.channels)
         self.outputs = {"fused": self.given[self.image]}
+
+    @property
+    def points(self) -> Mapping[str, frozenset[str]]:
+        """The point of the location, where that is inside of a stage."""
+        return {self.image: frozenset({LOCATIONS[self.location]})} if self.location else {}
 
     def exchange(
         self, level: int, states: dict[str, Tensor], context: Context
     ) -> dict[str, Tensor]:
         """The map modulated after its stage, everything else as it was."""
-        if level != self.level:
+        if level != self.level or self.location:
             return states
-        features, code = states[self.image], states[self.table]
+        changed = self._modulated(states[self.image], states[self.table])
+        return states | {self.image: changed}
+
+    def inside(
+        self, level: int, states: dict[str, Tensor], context: Context
+    ) -> Mapping[str, Mapping[str, Callable[[Tensor], Tensor]]]:
+        """The map modulated at its point of the next stage."""
+        if level != self.level + 1 or not self.location:
+            return {}
+        change = partial(self._modulated, code=states[self.table])
+        return {self.image: {LOCATIONS[self.location]: change}}
+
+    def _modulated(self, features: Tensor, code: Tensor) -> Tensor:
         if self.sees_map:
             pooled = reduce(features, "batch channels ... -> batch channels", "mean")
             code = torch.cat([pooled, code], dim=1)
-        return states | {self.image: self.modulation(features, code)}
+        return self.modulation(features, code)
 
     def join(self, features: dict[str, Float[Tensor, "batch _"]], context: Context) -> FusionOutput:
         """The image's vector; the table has had its say."""
@@ -141,4 +172,4 @@ def image_and_table(stages: Mapping[str, Sequence[FeatureSpec]]) -> tuple[str, s
     return images[0], tables[0]
 
 
-__all__ = ["AbstractModulation", "Modulation", "image_and_table"]
+__all__ = ["LOCATIONS", "AbstractModulation", "Modulation", "image_and_table"]
