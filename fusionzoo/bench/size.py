@@ -31,7 +31,9 @@ class Size:
         name: What the sheet calls it.
         note: What is lost by it, for the board.
         options: By name of a component, options that take the place of a row's own and of the data
-            set's suggestions: `{"penet3d": {"width": 0.25}}`.
+            set's suggestions: `{"penet3d": {"width": 0.25}}`. A mapping instead of a value says
+            what takes the place of which value, where rows differ in it: `{"timm": {"name":
+            {"resnet50": "resnet18"}}}`; other values stay.
         training: Training settings over the rows'.
     """
 
@@ -51,8 +53,14 @@ class Size:
             said = {key or first: value for key, value in call.options}
             if len(said) < len(call.options):
                 return call  # assembly tells of an option that is given twice
-            new = {k: cast(Value, v) for k, v in self.options[call.name].items() if k in known}
-            return Call(call.name, tuple({**said, **new}.items()), call.column)
+            for option, value in self.options[call.name].items():
+                if option in known and isinstance(value, Mapping):
+                    now = said.get(option, known[option])
+                    if now in value:
+                        said[option] = cast(Value, value[now])
+                elif option in known:
+                    said[option] = cast(Value, value)
+            return Call(call.name, tuple(said.items()), call.column)
 
         return combo.map(one)
 
