@@ -1,4 +1,4 @@
-"""`fusionzoo bench`: run a table, every row on every fold with every seed."""
+"""`fusionzoo bench`: run a table, every row on every fold with every seed; or the speed suite."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import click
 
 from fusionzoo.cli._bench import Asked, run_tables
 from fusionzoo.cli._options import training_settings
+from fusionzoo.cli._speed import speed
 from fusionzoo.errors import BadOption
 
 _SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -35,7 +36,22 @@ def _amount(text: str, units: Mapping[str, float], flag: str, form: str) -> floa
     return float(found[1]) * units[found[2]]
 
 
-@click.command()
+class _TableOrSpeed(click.Command):
+    """The word `speed` in the place of a table is a command of its own."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        if args[:1] == ["speed"]:
+            return speed.make_context(f"{info_name} speed", args[1:], parent, **extra)
+        return super().make_context(info_name, args, parent, **extra)
+
+
+@click.command(cls=_TableOrSpeed)
 @click.argument("table")
 @click.option("--dataset", default="", help="Data set of the runs, instead of the table's own.")
 @click.option(
@@ -103,13 +119,14 @@ def _amount(text: str, units: Mapping[str, float], flag: str, form: str) -> floa
 @click.option("--fail-fast", is_flag=True, help="Stop at the first cell that fails.")
 @click.option("--cold", is_flag=True, help="Start each cell as a program of its own.")
 def command(timeout: str, memory: str | None, pairs: tuple[str, ...], **flags: Any) -> None:
-    r"""Run a published table, or a grid of your own: rows x folds x seeds.
+    """Run a published table, or a grid of your own: rows x folds x seeds.
 
     What is in the store already is not run again, and what was interrupted goes on.
 
     \b
     fusionzoo bench mmcaf_net/table1 --dataset lidc --folds 5 --seeds 3
     fusionzoo bench grid.toml --dry-run
+    fusionzoo bench speed --help         how fast every system is, beside plain PyTorch
     """
     asked = Asked(
         seconds=_seconds(timeout),

@@ -80,7 +80,7 @@ def command(
     resume: bool,
     fresh: bool,
 ) -> None:
-    r"""Train a combo on a data set, test it, and leave a record.
+    """Train a combo on a data set, test it, and leave a record.
 
     \b
     fusionzoo run --encoder penet3d --fusion msca
