@@ -120,6 +120,8 @@ class AbstractEncoder(nn.Module):
     no_gradient: ClassVar[frozenset[str]] = frozenset()
     #: Whether `torch.export` can write it down.
     exports: ClassVar[bool] = True
+    #: Where it gives vectors: name of the module inside that gives its last map or tokens.
+    last_map: str = ""
 
     stages: tuple[FeatureSpec, ...]
 

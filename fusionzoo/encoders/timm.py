@@ -89,6 +89,7 @@ class Timm(AbstractEncoder):
             ) from error
         given = tuple(self._spec(shape, stride) for shape, stride in images)
         self.staged = chained
+        self.last_map = "net.last" if features == "vector" else ""
         self.spans = _spans(self.net) if chained else ()
         self.stages = given if chained or len(given) == 1 else (_as_pyramid(given),)
 
@@ -202,15 +203,24 @@ class LastFeatures(nn.Module):
 class VectorFeatures(nn.Module):
     """A timm network up to its classifier, which gives what that would read."""
 
+    model: Any
+
     def __init__(self, model: nn.Module):
         super().__init__()
         self.model = model
+        self.channels_last = getattr(model, "output_fmt", "NCHW") == "NHWC"
+        self.last = nn.Identity()
 
     def forward(
         self, x: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch embed"]:
-        """A vector."""
-        return self.model(x)
+        """A vector; its last map goes through `last`, channels first."""
+        x = self.model.forward_features(x)
+        if x.ndim == 4 and self.channels_last:
+            x = self.last(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        else:
+            x = self.last(x)
+        return self.model.forward_head(x, pre_logits=True)
 
 
 class ChannelsFirst(nn.Module):
