@@ -7,7 +7,7 @@ variant `v05_noz`, which has no gate.
 import math
 
 import torch
-from einops import einsum, rearrange
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,8 +35,8 @@ class Linear2d(nn.Linear):
     def forward(
         self, x: Float[Tensor, "batch inputs height width"]
     ) -> Float[Tensor, "batch outputs height width"]:
-        """A map of the same size."""
-        return F.conv2d(x, self.weight[:, :, None, None], self.bias)
+        """A map of the same size; in memory, its channels come last."""
+        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
 def cross_scan(
@@ -51,11 +51,10 @@ def cross_merge(
     y: Float[Tensor, "batch 4 channels length"], height: int, width: int
 ) -> Float[Tensor, "batch channels height width"]:
     """The sum of four sequences, each position where `cross_scan` took it from."""
-    rows = y[:, 0] + y[:, 2].flip(2)
-    columns = y[:, 1] + y[:, 3].flip(2)
-    return rows.unflatten(2, (height, width)) + columns.unflatten(2, (width, height)).transpose(
-        2, 3
-    )
+    rows, columns, rows_back, columns_back = y.unbind(1)
+    rows, columns = rows + rows_back.flip(2), columns + columns_back.flip(2)
+    rows, columns = rows.unflatten(2, (height, width)), columns.unflatten(2, (width, height))
+    return rows + columns.transpose(2, 3)
 
 
 def initialise_steps_(
@@ -128,11 +127,9 @@ class SS2D(nn.Module):
         self, sequences: Float[Tensor, "batch 4 inner length"]
     ) -> Float[Tensor, "batch 4 inner length"]:
         """The scan of all directions, stacked on channels: direction k is group k."""
-        pattern = "batch k inner length, k rows inner -> batch k rows length"
-        rows = einsum(sequences, self.x_proj_weight, pattern)
+        rows = torch.matmul(self.x_proj_weight, sequences)
         narrow, B, C = rows.split([self.rank, self.num_states, self.num_states], 2)
-        pattern = "batch k rank length, k inner rank -> batch k inner length"
-        delta = einsum(narrow, self.dt_projs_weight, pattern)
+        delta = torch.matmul(self.dt_projs_weight, narrow)
         stacked = "batch k inner length -> batch (k inner) length"
         y = selective_scan(
             rearrange(sequences, stacked),

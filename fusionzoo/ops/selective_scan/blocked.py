@@ -6,8 +6,9 @@ matrices take the place of `length` steps on vectors. After the steps x_1..x_T o
     h_T = (h_T for h_0 = 0) + exp(A (x_1 + ... + x_T)) h_0
 
 so a first pass finds each chunk's end for h_0 = 0, a short recurrence over the chunks the true
-ends, and a second pass all states. Channels go through in blocks that fit a cache, time is the
-first axis. The backward pass recomputes the states; the arguments are all that is kept.
+ends, and a second pass all states. Channels go through in blocks that fit a cache. In a block's
+buffers the same step of all chunks lies together, so that a step is one operation on contiguous
+memory. The backward pass recomputes the states; the arguments are all that is kept.
 """
 
 import math
@@ -15,14 +16,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional as F
 
 from fusionzoo.ops.selective_scan.arguments import Gradients, Scan
 
 READS_HALF = False
 #: Elements of a block: some buffers of this size fit the cache of a core, or fill a GPU.
-BLOCK_ON_CPU = 2**18
+BLOCK_ON_CPU = 2**19
 BLOCK_ELSEWHERE = 2**24
 #: Lengths up to this are gone through step by step, as one chunk.
 SHORT = 64
@@ -40,22 +41,22 @@ def kept_shape(scan: Scan) -> tuple[Any, ...]:
 
 def forward(scan: Scan) -> tuple[Tensor, Tensor]:
     """The result, and nothing kept."""
-    y = torch.empty_like(scan.u)
+    y, recurrences = torch.empty_like(scan.u), _Recurrences()
     for block in _blocks(scan, num_buffers=5):
         u, x, xu, decay, h = block.buffers()
-        block.take(u, scan.u)
-        block.take(x, scan.delta)
-        block.to_steps_(x)
+        block.take(u, scan.u, h)
+        block.take(x, scan.delta, h)
+        block.to_steps_(x, (xu, decay, h))
         torch.mul(x, u, out=xu)
         total = u.zero_() if scan.D is None else u.mul_(block.of_channels(scan.D))
         sums = block.sum_of_chunks(x)
-        recur = _Recurrence(block, decay, h)
+        recur = recurrences.of(block, decay, h)
         for rate, write, read in block.states():
             torch.mul(x, rate, out=decay).exp_()
             torch.mul(xu, write, out=h)
             recur((sums * rate).exp_())
             total.addcmul_(h, read)
-        block.put(y, total)
+        block.put(y, total, h)
     return y, y.new_empty(0)
 
 
@@ -68,30 +69,36 @@ def backward(scan: Scan, kept: Tensor, dy: Tensor) -> Gradients:
     """
     found = Gradients.empty(scan)
     dA, dD, dbias = (_per_item(scan, x) for x in (found.A, found.D, found.delta_bias))
-    dB, dC = (x.flatten(0, 1).zero_() for x in (found.B, found.C))
+    forth, back = _Recurrences(), _Recurrences()
     for block in _blocks(scan, num_buffers=11):
-        u, out, x_and_0, xu, slope, decay, h, g, product, from_A, from_B = block.buffers(extra=1)
-        u, out, xu, slope, g, product = (b[:-1] for b in (u, out, xu, slope, g, product))
-        from_A, from_B = from_A[:-1].zero_(), from_B[:-1].zero_()
-        x, x_and_0[-1], decay[-1], h[0] = x_and_0[:-1], 0, 1, 0
-        block.take(u, scan.u)
-        block.take(out, dy)
-        block.take(x, scan.delta)
-        block.to_steps_(x, slope)
+        one = block.chunks
+        u, out, x_and_next, xu, slope, decay, h, g, product, from_A, from_B = block.buffers(one)
+        u, out, xu, slope, g, product, from_A, from_B = (
+            b[:-one] for b in (u, out, xu, slope, g, product, from_A, from_B)
+        )
+        x, state, before = x_and_next[:-one], h[one:], h[:-one]
+        block.take(u, scan.u, product)
+        block.take(out, dy, product)
+        block.take(x, scan.delta, product)
+        block.to_steps_(x, (xu, g, product), slope)
         torch.mul(x, u, out=xu)
-        sums, sums_after = block.sum_of_chunks(x), block.sum_of_chunks(x_and_0[1:])
-        recur = _Recurrence(block, decay[:-1], h[1:])
-        recur_back = _Recurrence(block, decay[1:], g, backwards=True)
+        block.set_next(x_and_next, 0)
+        sums, sums_after = block.sum_of_chunks(x), block.sum_of_chunks(x_and_next[one:])
+        recur = forth.of(block, decay[:-one], state, h[:one])
+        recur_back = back.of(block, decay[one:], g, backwards=True)
+        from_A.zero_()
+        from_B.zero_()
         for n, (rate, write, read) in enumerate(block.states()):
-            torch.mul(x, rate, out=decay[:-1]).exp_()
-            torch.mul(xu, write, out=h[1:])
+            torch.mul(x, rate, out=decay[:-one]).exp_()
+            block.set_next(decay, 1)
+            torch.mul(xu, write, out=state)
             recur((sums * rate).exp_())
             torch.mul(out, read, out=g)
             recur_back((sums_after * rate).exp_())
-            block.add_columns(dB, n, torch.mul(g, xu, out=product))
-            block.add_columns(dC, n, torch.mul(out, h[1:], out=product))
+            block.put_columns(found.B, n, torch.mul(g, xu, out=product))
+            block.put_columns(found.C, n, torch.mul(out, state, out=product))
             from_B.addcmul_(g, write)
-            g.mul_(decay[:-1]).mul_(h[:-1])
+            g.mul_(decay[:-one]).mul_(before)
             from_A.addcmul_(g, rate)
             dA[block.units, block.channels, n] = g.mul_(x).sum(0)
         ddelta = from_A.addcmul_(from_B, u)
@@ -99,12 +106,12 @@ def backward(scan: Scan, kept: Tensor, dy: Tensor) -> Gradients:
         if scan.delta_softplus:
             ddelta.mul_(slope)
         if scan.delta_bias is not None:
-            dbias[block.units, block.channels] = ddelta[: block.length].sum(0)
+            dbias[block.units, block.channels] = block.cut_(ddelta).sum(0)
         if scan.D is not None:
             du.addcmul_(out, block.of_channels(scan.D))
             dD[block.units, block.channels] = out.mul_(u).sum(0)
-        block.put(found.u, du)
-        block.put(found.delta, ddelta)
+        block.put(found.u, du, product)
+        block.put(found.delta, ddelta, product)
     for total, parts in ((found.A, dA), (found.D, dD), (found.delta_bias, dbias)):
         torch.sum(parts.view(scan.u.shape[0], *total.shape), 0, out=total)
     return found
@@ -113,17 +120,22 @@ def backward(scan: Scan, kept: Tensor, dy: Tensor) -> Gradients:
 class _Block:
     """Some channels of some units, a unit being one group of one item.
 
-    Buffers are `time units channels`, time filled up to whole chunks.
+    Buffers are `rows units channels`; row i * chunks + k is step i of chunk k, so time i + k *
+    steps, filled up to whole chunks.
     """
 
-    def __init__(self, scan: Scan, units: slice, channels: slice, chunks: tuple[int, int]):
+    def __init__(
+        self, scan: Scan, units: slice, channels: slice, steps: int, chunks: int, first: bool
+    ):
         self.scan = scan
         self.units = units
         self.channels = channels
-        self.chunks = chunks
+        self.steps, self.chunks = steps, chunks
         self.length = scan.u.shape[2]
-        self.rows = math.prod(chunks)
+        self.rows = steps * chunks
         self.columns = (units.stop - units.start, channels.stop - channels.start)
+        #: Whether it is the first one of its units, the sums over whose channels begin with it.
+        self.first = first
         self.memory = scan.u.new_empty(0)
 
     def buffers(self, extra: int = 0) -> list[Tensor]:
@@ -132,21 +144,41 @@ class _Block:
         return [flat[:size].view(self.rows + extra, *self.columns) for flat in self.memory]
 
     def _part(self, x: Tensor) -> Tensor:
-        """The block's part of `batch channels length`."""
+        """The block's part of `batch channels length`, as columns of time."""
         *_, groups, _, length = self.scan.sizes
-        return x.view(-1, x.shape[1] // groups, length)[self.units, self.channels]
+        part = x.view(-1, x.shape[1] // groups, length)[self.units, self.channels]
+        return part.view(-1, length)
 
-    def take(self, buffer: Tensor, x: Tensor) -> None:
+    def _by_step(self, buffer: Tensor) -> Tensor:
+        """A buffer as `steps chunks columns`."""
+        return buffer[: self.rows].view(self.steps, self.chunks, -1)
+
+    def take(self, buffer: Tensor, x: Tensor, spare: Tensor) -> None:
         """Fill a buffer with the block's part of a sequence, and zeros after its end."""
-        part = self._part(x)
-        buffer[: self.length].view(self.length, -1).copy_(part.reshape(-1, self.length).t())
-        buffer[self.length :] = 0
+        target = buffer if self.chunks == 1 else spare
+        rows = target[: self.rows].view(self.rows, -1)
+        rows[: self.length].copy_(self._part(x).t())
+        rows[self.length :] = 0
+        if self.chunks > 1:
+            self._by_step(buffer).copy_(rows.view(self.chunks, self.steps, -1).transpose(0, 1))
 
-    def put(self, x: Tensor, buffer: Tensor) -> None:
+    def put(self, x: Tensor, buffer: Tensor, spare: Tensor) -> None:
         """The reverse of `take`."""
-        rows = buffer[: self.length].view(self.length, -1).t()
-        part = self._part(x)
-        part.copy_(rows.view(part.shape))
+        rows = buffer[: self.rows].view(self.rows, -1)
+        if self.chunks > 1:
+            by_step, rows = self._by_step(buffer), spare[: self.rows].view(self.rows, -1)
+            rows.view(self.chunks, self.steps, -1).copy_(by_step.transpose(0, 1))
+        self._part(x).copy_(rows[: self.length].t())
+
+    def cut_(self, buffer: Tensor) -> Tensor:
+        """The buffer with zeros after the end."""
+        self._by_step(buffer)[self.steps - (self.rows - self.length) :, -1] = 0
+        return buffer
+
+    def set_next(self, buffer: Tensor, last: int) -> None:
+        """Fill the extra rows with what follows each chunk: the first step of the next one."""
+        after, starts = buffer[self.rows :], buffer[: self.chunks]
+        after[:-1], after[-1] = starts[1:], last
 
     def of_channels(self, x: Tensor) -> Tensor:
         """The values `channels ...` of the block, per unit and channel."""
@@ -154,53 +186,69 @@ class _Block:
         grouped = x.view(1, groups, -1, *x.shape[1:]).expand(batch, *(-1,) * (x.ndim + 1))
         return grouped.flatten(0, 1)[self.units, self.channels]
 
-    def to_steps_(self, x: Tensor, slope: Tensor | None = None) -> None:
+    def to_steps_(
+        self, x: Tensor, spares: tuple[Tensor, Tensor, Tensor], slope: Tensor | None = None
+    ) -> None:
         """Turn deltas into step sizes, 0 after the end, where a step then changes nothing."""
         if self.scan.delta_bias is not None:
             x += self.of_channels(self.scan.delta_bias)
         if self.scan.delta_softplus:
             if slope is not None:
                 torch.sigmoid(x, out=slope)
-            torch.logaddexp(x, x.new_zeros(()), out=x)
-        x[self.length :] = 0
-
-    def by_chunk(self, x: Tensor) -> Tensor:
-        """A buffer as `chunks steps columns`."""
-        return x.view(*self.chunks, -1)
+            _softplus_(x, *(spare[: self.rows] for spare in spares))
+        self.cut_(x)
 
     def sum_of_chunks(self, x: Tensor) -> Tensor:
         """The sum of each chunk, `chunks units channels`."""
-        return self.by_chunk(x).sum(1).view(-1, *self.columns)
+        return self._by_step(x).sum(0).view(-1, *self.columns)
 
-    def add_columns(self, x: Tensor, state: int, buffer: Tensor) -> None:
-        """Add a buffer's sum over the channels to `units states length`."""
-        x[self.units, state] += buffer.sum(2)[: self.length].t()
+    def put_columns(self, x: Tensor, state: int, buffer: Tensor) -> None:
+        """Add a buffer's sum over the channels to `batch groups states length`."""
+        rows = self._by_step(buffer.sum(2)).permute(2, 1, 0).reshape(-1, self.rows)
+        target, rows = x.flatten(0, 1)[self.units, state], rows[:, : self.length]
+        if self.first:
+            target.copy_(rows)
+        else:
+            target.add_(rows)
 
     def states(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Per state: the rates, and what is written and read over time."""
-        fill = (0, self.rows - self.length)
-        B, C = (F.pad(x.flatten(0, 1)[self.units], fill) for x in (self.scan.B, self.scan.C))
+        fill, size = (0, self.rows - self.length), (self.chunks, self.steps)
+        B, C = (
+            F.pad(x.flatten(0, 1)[self.units], fill)
+            .unflatten(2, size)
+            .permute(1, 3, 2, 0)
+            .reshape(x.shape[2], self.rows, -1, 1)
+            for x in (self.scan.B, self.scan.C)
+        )
         rates = self.of_channels(self.scan.A).unbind(-1)
-        for rate, write, read in zip(rates, B.unbind(1), C.unbind(1), strict=True):
-            yield rate, write.t()[:, :, None], read.t()[:, :, None]
+        yield from zip(rates, B, C, strict=True)
 
 
 class _Recurrence:
     """values[t] += decay[t] * values[t - 1] in place, or values[t + 1] if `backwards`.
 
-    Made once for two buffers of a block, since taking views apart costs as much as the steps.
+    `before` gets what each chunk starts from.
     """
 
-    def __init__(self, block: _Block, decay: Tensor, values: Tensor, backwards: bool = False):
+    def __init__(
+        self,
+        block: _Block,
+        decay: Tensor,
+        values: Tensor,
+        before: Tensor | None = None,
+        *,
+        backwards: bool = False,
+    ):
         self.direction = -1 if backwards else 1
-        steps = (block.by_chunk(x).unbind(1) for x in (decay, values))
+        steps = (x.view(block.steps, -1).unbind(0) for x in (decay, values))
         self.steps = list(zip(*steps, strict=True))[:: self.direction]
-        num_chunks, _ = block.chunks
-        self.bounds = values.new_zeros(num_chunks + 1, math.prod(block.columns))
-        self.ends, self.starts = self.bounds[1:], self.bounds[:-1]
+        bounds = values.new_zeros(block.chunks + 1, math.prod(block.columns))
+        ends, starts = bounds[1:], bounds[:-1]
         if backwards:
-            self.ends, self.starts = self.starts, self.ends
-        self.rows = self.ends.unbind(0)[:: self.direction]
+            ends, starts = starts, ends
+        self.ends, self.starts, self.before = ends.view(-1), starts.view(-1), before
+        self.rows = ends.unbind(0)[:: self.direction]
 
     def __call__(self, products: Tensor) -> None:
         """Run; `products` are those of each chunk's decays."""
@@ -209,12 +257,39 @@ class _Recurrence:
             for decay, value in self.steps[1:]:
                 torch.addcmul(value, decay, ends, out=ends)
             factors = products.flatten(1).unbind(0)[:: self.direction]
-            before = self.rows[0]
+            last = self.rows[0]
             for end, factor in zip(self.rows[1:], factors[1:], strict=True):
-                before = end.addcmul_(factor, before)
-        before = self.starts
+                last = end.addcmul_(factor, last)
+        if self.before is not None:
+            self.before.view(-1).copy_(self.starts)
+        found = self.starts
         for decay, value in self.steps:
-            before = value.addcmul_(decay, before)
+            found = value.addcmul_(decay, found)
+
+
+class _Recurrences(dict[tuple[int, int], _Recurrence]):
+    """One recurrence for all blocks of a size: they have the same memory.
+
+    Taking buffers apart into steps costs about as much as the steps.
+    """
+
+    def of(self, block: _Block, *buffers: Tensor, backwards: bool = False) -> _Recurrence:
+        """That of a block's buffers."""
+        if block.columns not in self:
+            self[block.columns] = _Recurrence(block, *buffers, backwards=backwards)
+        return self[block.columns]
+
+
+def _softplus_(x: Tensor, z: Tensor, w: Tensor, spare: Tensor) -> None:
+    """log(1 + e^x) in place; the other buffers are overwritten.
+
+    With z = e^x and w = 1 + z rounded, it is log(w) + (z - (w - 1)) / w to the last digits, in a
+    quarter of the time of PyTorch's own functions for it. Far above 0 it is x, and z no number.
+    """
+    torch.clamp(x, max=60, out=z).exp_()
+    torch.add(z, 1, out=w)
+    z.sub_(torch.sub(w, 1, out=spare)).div_(w)
+    torch.maximum(x, w.log_().add_(z), out=x)
 
 
 def _per_item(scan: Scan, x: Tensor) -> Tensor:
@@ -227,23 +302,25 @@ def _per_item(scan: Scan, x: Tensor) -> Tensor:
 def _blocks(scan: Scan, num_buffers: int) -> Iterator[_Block]:
     """All of a scan's blocks, one after the other in the same memory."""
     batch, channels, groups, _, length = scan.sizes
-    num_steps = length if length <= SHORT else math.isqrt(length // 2)
-    chunks = (-(-length // num_steps), num_steps)
-    width = channels // groups
-    wanted = (BLOCK_ON_CPU if scan.u.device.type == "cpu" else BLOCK_ELSEWHERE) // math.prod(chunks)
+    steps = length if length <= SHORT else math.isqrt(length // 2)
+    chunks, width = -(-length // steps), channels // groups
+    most = BLOCK_ON_CPU if scan.u.device.type == "cpu" else BLOCK_ELSEWHERE
+    wanted = most // (steps * chunks)
     units, parts = max(1, wanted // width), -(-width // max(1, wanted))
     made = [
         _Block(
             scan,
             slice(first, min(first + units, batch * groups)),
             slice(width * part // parts, width * (part + 1) // parts),
+            steps,
             chunks,
+            first=part == 0,
         )
         for first in range(0, batch * groups, units)
         for part in range(parts)
     ]
     largest = max(math.prod(block.columns) for block in made)
-    memory = scan.u.new_empty(num_buffers, (math.prod(chunks) + 1) * largest)
+    memory = scan.u.new_empty(num_buffers, (steps + 1) * chunks * largest)
     for block in made:
         block.memory = memory
         yield block

@@ -36,3 +36,16 @@ def test_long_decays_underflow_without_harm():
     scan = random_scan(1, 3, 1, 2, 200)
     scan.A.mul_(1000)
     assert_equals_reference(blocked, scan, 3e-6)
+
+
+@pytest.mark.parametrize(("dtype", "off"), [(torch.float32, 2e-7), (torch.float64, 1e-15)])
+def test_softplus(dtype, off):
+    x = torch.linspace(-80, 80, 999, dtype=dtype)
+    expected = torch.logaddexp(x.double(), torch.zeros(()).double())
+    found = x.clone()
+    blocked._softplus_(found, *torch.empty(3, 999, dtype=dtype))
+    assert ((found - expected).abs() / expected).max() < off
+    special = torch.tensor([torch.inf, -torch.inf, torch.nan, 1e30, -1e30], dtype=dtype)
+    blocked._softplus_(special, *torch.empty(3, 5, dtype=dtype))
+    expected = torch.tensor([torch.inf, 0, torch.nan, 1e30, 0], dtype=dtype)
+    torch.testing.assert_close(special, expected, equal_nan=True, rtol=0, atol=0)
