@@ -26,7 +26,7 @@ from fusionzoo.records.store import RunStore
 Progress = Callable[[str, int, int], None]
 
 
-def _silent(board: str, done: int, total: int) -> None:
+def silent(board: str, done: int, total: int) -> None:
     """Hears of progress and says nothing."""
 
 
@@ -37,7 +37,7 @@ def build_boards(
     sheets: Sequence[str] = (),
     runs: Sequence[str] = (),
     cached: bool = True,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> list[Table]:
     """The boards of a store.
 
@@ -128,7 +128,7 @@ def build_board(
     layout: Layout,
     options: BoardOptions,
     cache: BoardCache,
-    progress: Progress = _silent,
+    progress: Progress = silent,
 ) -> Table:
     """One board.
 
@@ -181,4 +181,4 @@ def build_board(
     )
 
 
-__all__ = ["Progress", "build_board", "build_boards"]
+__all__ = ["Progress", "build_board", "build_boards", "silent"]

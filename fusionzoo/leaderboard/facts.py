@@ -13,6 +13,9 @@ from fusionzoo.records.record import RunRecord
 from fusionzoo.records.store import RECORD, RunStore
 from fusionzoo.schema import dumps, to_json
 
+#: Figures are kept to so many digits, more than any board prints and fewer than rounding disturbs.
+DIGITS = 9
+
 
 @dataclass(frozen=True)
 class RunFacts:
@@ -107,7 +110,7 @@ class RunFacts:
             thresholds={row.task: row.threshold.value for row in rows if row.threshold},
             scores={
                 row.task: {
-                    name: to_json([told.value, told.low, told.high])
+                    name: to_json([round(x, DIGITS) for x in (told.value, told.low, told.high)])
                     for name, told in row.metrics.items()
                 }
                 for row in rows
@@ -172,4 +175,4 @@ def _stamps(root: Path) -> list[tuple[str, int, int]]:
     return sorted((run_id, stat.st_mtime_ns, stat.st_size) for run_id, stat in told)
 
 
-__all__ = ["RunFacts", "read_facts"]
+__all__ = ["DIGITS", "RunFacts", "read_facts"]

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fusionzoo.errors import MixedRuns
+from fusionzoo.errors import MixedRuns, SpecError
+from fusionzoo.grammar import Call, parse
 from fusionzoo.leaderboard.facts import RunFacts
 from fusionzoo.records.failure import Failure
 from fusionzoo.records.sheet import PublishedTest, Sheet
@@ -196,12 +197,20 @@ def _cells(runs: Sequence[RunFacts], failures: Sequence[Failure]) -> tuple[Cell,
 
 
 def _labels(runs: Sequence[RunFacts]) -> list[str]:
-    """Each row's spec, with the settings that tell it from rows of the same spec."""
-    labels = []
-    for run in runs:
-        twins = [other for other in runs if other.spec == run.spec]
-        labels.append(run.spec + _differing(run, twins))
-    return labels
+    """Each row's spec: without options where that is clear, with settings where they differ."""
+    plain = {run.spec: _without_options(run.spec) for run in runs}
+    told = list(plain.values())
+    names = {spec: short if told.count(short) == 1 else spec for spec, short in plain.items()}
+    return [
+        names[run.spec] + _differing(run, [o for o in runs if o.spec == run.spec]) for run in runs
+    ]
+
+
+def _without_options(spec: str) -> str:
+    try:
+        return str(parse(spec).map(lambda _, call: Call(call.name, (), call.column)))
+    except SpecError:
+        return spec
 
 
 def _differing(run: RunFacts, twins: Sequence[RunFacts]) -> str:

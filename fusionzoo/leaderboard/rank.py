@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from fusionzoo.evaluation.pairs import Pairs, pairs_by_cases, pairs_by_folds
 from fusionzoo.evaluation.pooled import FoldMean
 from fusionzoo.evaluation.tiers import best_first, rank_tiers
+from fusionzoo.leaderboard.facts import DIGITS
 from fusionzoo.leaderboard.layout import Layout
 from fusionzoo.leaderboard.options import BoardOptions
-from fusionzoo.leaderboard.scores import DIGITS, BoardScores, share_tested
+from fusionzoo.leaderboard.scores import BoardScores, share_tested
 from fusionzoo.leaderboard.table import Comparisons, Mark
 
 _METHODS = {

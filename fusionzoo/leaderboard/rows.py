@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 
 from fusionzoo.leaderboard.columns import COSTS
-from fusionzoo.leaderboard.facts import RunFacts
+from fusionzoo.leaderboard.facts import DIGITS, RunFacts
 from fusionzoo.leaderboard.layout import Layout, LayoutRow
 from fusionzoo.leaderboard.options import BoardOptions
 from fusionzoo.leaderboard.rank import Standing, marks
-from fusionzoo.leaderboard.scores import DIGITS, BoardScores, RowScores, Score
+from fusionzoo.leaderboard.scores import BoardScores, RowScores, Score
 from fusionzoo.leaderboard.table import Column, Figure, Missing, Row, State
 from fusionzoo.leaderboard.verdict import judge
 
@@ -81,16 +81,14 @@ def _state(row: LayoutRow, standing: Standing, test_sets: set[str]) -> tuple[Sta
     """Whether a row's runs are there, and what to say where they aren't."""
     if row.refusal:
         return "refused", " ".join(row.refusal.split())
-    failures = [(cell.place, cell.failure) for cell in row.cells if cell.failure and not cell.run]
-    why = f"; {failures[0][0]} failed: {failures[0][1].reason}" if failures else ""
-    told = f"{len(row.runs)} of {len(row.cells)} runs{why}"
+    told = f"{len(row.runs)} of {len(row.cells)} runs"
     if not row.runs:
-        return ("failed" if failures else "waiting"), told
+        return ("failed" if any(cell.failure for cell in row.cells) else "waiting"), told
     lacking = sorted(test_sets - {run.test_set for run in row.runs})
     if lacking:
-        return "partial", f"not ranked, {', '.join(lacking)} missing: {told}"
+        return "partial", f"{told}; not ranked, {', '.join(lacking)} missing"
     if not standing.tier:
-        return "partial", "not ranked: its ranking metric is undefined"
+        return "partial", f"{told}; not ranked, its ranking metric is undefined"
     return ("complete", "") if len(row.runs) == len(row.cells) else ("partial", told)
 
 

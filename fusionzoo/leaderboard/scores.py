@@ -15,7 +15,7 @@ from fusionzoo.evaluation.plots.calibration import reliability
 from fusionzoo.evaluation.pooled import FoldMean, FoldRun, Pool
 from fusionzoo.evaluation.weighted import Array
 from fusionzoo.leaderboard.cache import BoardCache
-from fusionzoo.leaderboard.facts import RunFacts
+from fusionzoo.leaderboard.facts import DIGITS, RunFacts
 from fusionzoo.leaderboard.layout import Layout, LayoutRow
 from fusionzoo.leaderboard.options import BoardOptions
 from fusionzoo.records.store import RunStore
@@ -23,8 +23,6 @@ from fusionzoo.schema import canonical, dumps, from_json
 
 #: Bins of a reliability curve, of equal numbers of cases.
 _BINS = 10
-#: Figures are kept to so many digits, more than any board prints and fewer than rounding disturbs.
-DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -275,7 +273,6 @@ def _numbers(told: Sequence[float | None]) -> Array:
 
 
 __all__ = [
-    "DIGITS",
     "BoardScores",
     "RowScores",
     "Score",

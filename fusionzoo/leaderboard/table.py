@@ -7,8 +7,8 @@ read back from a page can be compared with one made anew.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from fusionzoo.leaderboard.options import BoardOptions
@@ -91,7 +91,7 @@ class Figure:
         sd: Sample standard deviation over folds; NaN where there are fewer than two.
         mark: `best` or `second` among ranked rows.
         reason: Why something is undefined, or what to beware of.
-        by_fold: The value of each test set.
+        by_fold: The value of each test set; None for a cost.
         published: A printed number beside it, judged.
     """
 
@@ -101,7 +101,7 @@ class Figure:
     sd: float = math.nan
     mark: Mark = ""
     reason: str = ""
-    by_fold: dict[str, float] = field(default_factory=dict)
+    by_fold: dict[str, float] | None = None
     published: Judged | None = None
 
 
@@ -284,6 +284,11 @@ class Table:
         ]
 
 
+def test_set_of(run: Mapping[str, Any]) -> str:
+    """Name of the test set of a run's facts, as in `by_fold`."""
+    return "test" if run["fold"] is None else f"fold {run['fold']}"
+
+
 def has_published(figure: Figure | None) -> bool:
     """Whether a printed number stands beside a figure."""
     return figure is not None and figure.published is not None
@@ -324,5 +329,6 @@ __all__ = [
     "Table",
     "Verdict",
     "has_published",
+    "test_set_of",
     "verdict_of",
 ]

@@ -15,6 +15,7 @@ import math
 from statistics import NormalDist
 
 from fusionzoo.evaluation.power import hanley_mcneil_se
+from fusionzoo.leaderboard.facts import DIGITS
 from fusionzoo.leaderboard.scores import Score
 from fusionzoo.leaderboard.table import Judged, Verdict
 from fusionzoo.records.sheet import PublishedTest
@@ -43,14 +44,14 @@ def judge(
         level: Confidence of both intervals.
         margin: Largest gap that doesn't matter.
     """
-    gap = ours.value - value
+    gap = round(ours.value - value, DIGITS)
     why_not = why_not or ours.reason * math.isnan(gap)
     half = gap_half_width(ours, value, sd, metric=metric, test=test, level=level)
     if not why_not and math.isnan(half):
         why_not = f"our figure has no interval ({ours.reason or 'none was made'})"
     if why_not:
         return Judged(value, sd, gap, math.nan, math.nan, "not testable here", why_not)
-    low, high = gap - half, gap + half
+    low, high = round(gap - half, DIGITS), round(gap + half, DIGITS)
     limits = f"between {low:+.3f} and {high:+.3f}"
     verdict: Verdict
     if -margin <= low and high <= margin:

@@ -1,0 +1,1 @@
+"""Formats that boards are written in; each reads tables and nothing else."""
