@@ -46,6 +46,9 @@ class Subject:
     given: Mapping[str, Any] = field(default_factory=dict)
     dataset: AbstractDataset | None = None
 
+    def __post_init__(self) -> None:
+        self.is_given_open = self.dataset is not None
+
     @property
     def module(self) -> Any:
         """The module that defines it; None for a class of a notebook."""

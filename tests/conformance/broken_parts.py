@@ -606,7 +606,7 @@ class TableWithoutAColumn(SoundData):
         return self.frame[["age"]]
 
 
-@breaks("splits", "the fixed split can't be made")
+@breaks("splits", "In the split of the release, patient 'p0' is in 'train' and in 'val'")
 class PatientsInTwoParts(SoundData):
     def __init__(self, *, size: int = 8):
         super().__init__(size=size)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fusionzoo.conformance import check as conforms
 from fusionzoo.data.datasets.dect_lnm import MEAN, STD, DectLnm
 from fusionzoo.data.splits import make_split
 from fusionzoo.errors import BadOption, DataError
@@ -213,3 +214,7 @@ def test_options_that_can_not_be(folder, options, words):
 def test_there_is_no_table(folder):
     with pytest.raises(KeyError):
         DectLnm(root=str(folder), size=16).table("table")
+
+
+def test_it_keeps_what_data_sets_promise(folder):
+    conforms(f"dect_lnm(root={str(folder)!r}, size=16)").require(at_least=11)

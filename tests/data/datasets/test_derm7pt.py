@@ -7,6 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from fusionzoo.conformance import check as conforms
 from fusionzoo.data.datasets.derm7pt import NORMALISATIONS, Derm7pt
 from fusionzoo.data.derm7pt_labels import LEAKS, TASKS
 from fusionzoo.data.loader import CaseLoader
@@ -264,3 +265,7 @@ def test_new_cases_are_prepared_alike_or_not_at_all(release):
 def test_about_says_where_from_and_what_not():
     for words in ("derm.cs.sfu.ca", "10.1109/JBHI.2018.2824327", "patients aren't known"):
         assert words in Derm7pt.about
+
+
+def test_it_keeps_what_data_sets_promise(release):
+    conforms(f"derm7pt(root={str(release)!r}, size=16)").require(at_least=11)

@@ -3,6 +3,7 @@ import shutil
 import numpy as np
 import pytest
 
+from fusionzoo.conformance import check as conforms
 from fusionzoo.data.datasets.lung_pet_ct_dx import LungPETCTDx
 from fusionzoo.data.dicom_cache import prepare
 from fusionzoo.data.loader import CaseLoader
@@ -239,3 +240,8 @@ def test_ids(given, wanted):
 def test_about_says_where_from_and_what_not():
     for words in ("CC BY 4.0", "10.7937/TCIA.2020.NNC2-0461", "patient's id names"):
         assert words in LungPETCTDx.about
+
+
+def test_it_keeps_what_data_sets_promise(options):
+    given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+    conforms(f"lung_pet_ct_dx({given})").require(at_least=10)

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fusionzoo import registry
+from fusionzoo.conformance import check as conforms
 from fusionzoo.data import checked
 from fusionzoo.data.dataset import TableColumns
 from fusionzoo.data.datasets.manifest import Manifest
@@ -378,3 +379,7 @@ def test_reading_needs_no_torch(small_yaml):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_it_keeps_what_data_sets_promise(small_data):
+    conforms(f"manifest(path={str(small_data)!r})").require(at_least=11)
