@@ -81,6 +81,9 @@ class CMIGF(AbstractFusion):
     places: ClassVar[frozenset[str]] = frozenset({"refine", "join"})
     max_modalities: ClassVar[int] = 2
 
+    levels: Any
+    carries: Any
+
     def __init__(
         self,
         given: Mapping[str, FeatureSpec],
@@ -167,7 +170,7 @@ class CMIGF(AbstractFusion):
             WeightsError: The modalities stand the other way round than in the release.
         """
         check_order(self.grid.given)
-        renamed = {}
+        renamed: dict[str, Tensor] = {}
         for level, blocks in enumerate(self.levels):
             for number, block in enumerate(blocks):
                 official = released_part(state, f"fusion_block{level}.cross_mamba.{number}.")
@@ -191,6 +194,10 @@ class Block(nn.Module):
         exchange: Whether scans read each other out.
         backend: Backend of the scans.
     """
+
+    enter: Any
+    leave: Any
+    conv: Any
 
     def __init__(
         self,

@@ -76,6 +76,9 @@ class MGC(AbstractFusion):
 
     min_modalities: ClassVar[int] = 1
 
+    narrow: Any
+    widen: Any
+
     def __init__(
         self,
         given: Mapping[str, FeatureSpec],

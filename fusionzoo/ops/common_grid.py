@@ -1,7 +1,7 @@
 """Features of several modalities on one grid per level, whatever their layouts and sizes."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -13,7 +13,11 @@ from torch import Tensor
 from fusionzoo.ops.conv import resize_to
 from fusionzoo.spec import FeatureSpec, Need
 
-_AVERAGE = {1: F.adaptive_avg_pool1d, 2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
+_AVERAGE: Mapping[int, Callable[..., Tensor]] = {
+    1: F.adaptive_avg_pool1d,
+    2: F.adaptive_avg_pool2d,
+    3: F.adaptive_avg_pool3d,
+}
 
 
 class CommonGrid:
