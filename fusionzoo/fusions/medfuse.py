@@ -72,9 +72,9 @@ class MedFuse(AbstractFusion):
         losses = {"align": self.align * _alignment(sequence, present)} if self.align else {}
         # Present tokens move to the front, in their order; what comes after them is not read.
         front = torch.argsort(~present, dim=1, stable=True)
-        states, _ = self.lstm(torch.take_along_dim(sequence, front[..., None], dim=1))
+        states, _ = self.lstm(sequence.gather(1, front[..., None].expand_as(sequence)))
         last = (present.sum(dim=1) - 1).clamp(min=0)
-        fused = torch.take_along_dim(states, last[:, None, None], dim=1)[:, 0]
+        fused = states.gather(1, last[:, None, None].expand(-1, 1, states.shape[2]))[:, 0]
         return FusionOutput({"fused": fused}, losses)
 
     @classmethod

@@ -39,10 +39,10 @@ def symmetric_info_nce(
         paired: Cases that count, as partners and as negatives; all by default. 0 where none does.
     """
     scores = scale * F.normalize(first, dim=1) @ F.normalize(second, dim=1).T
-    own = torch.eye(len(first), dtype=torch.bool, device=first.device)
+    own = torch.eye(first.shape[0], dtype=torch.bool, device=first.device)
     allowed = torch.ones_like(own) if index is None else own | (index[:, None] != index)
     if paired is None:
-        paired = torch.ones(len(first), dtype=torch.bool, device=first.device)
+        paired = torch.ones(first.shape[0], dtype=torch.bool, device=first.device)
     allowed = own | (allowed & paired[:, None] & paired)
     positive = own
     if targets is not None:
