@@ -20,6 +20,7 @@ over I patients, of whom I10 have positives and I01 negatives.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
@@ -146,6 +147,42 @@ def compare_aurocs(
         p,
         correlation,
         method,
+        reason,
+    )
+
+
+def mean_over_folds(
+    comparisons: Sequence[AurocComparison], *, level: float = 0.95
+) -> AurocComparison:
+    """The mean of one comparison per fold, for models as they were trained.
+
+    The folds' test sets have no patient in common, so variances add: se = sqrt(sum se_k^2) / K.
+
+    Args:
+        comparisons: One per fold.
+        level: Confidence of the interval.
+
+    Raises:
+        DataError: There is none.
+    """
+    if not comparisons:
+        raise DataError(["there is no fold to average"], "the comparison of AUROCs")
+    folds = len(comparisons)
+    gap = sum(one.difference for one in comparisons) / folds
+    se = math.sqrt(sum(one.se**2 for one in comparisons)) / folds
+    reason = "; ".join(dict.fromkeys(one.reason for one in comparisons if one.reason))
+    margin = _z((1 + level) / 2) * se if not reason else math.nan
+    methods = [one.method for one in comparisons]
+    return AurocComparison(
+        sum(one.auroc_a for one in comparisons) / folds,
+        sum(one.auroc_b for one in comparisons) / folds,
+        gap,
+        se,
+        gap - margin,
+        gap + margin,
+        _two_sided(gap, se),
+        sum(one.correlation for one in comparisons) / folds,
+        CLUSTERED if CLUSTERED in methods else DELONG,
         reason,
     )
 

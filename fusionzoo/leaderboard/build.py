@@ -7,7 +7,7 @@ from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from fusionzoo.errors import RunError, nearest
+from fusionzoo.errors import RunError
 from fusionzoo.leaderboard.about import board_facts, board_notes, board_panels
 from fusionzoo.leaderboard.cache import BoardCache
 from fusionzoo.leaderboard.columns import board_columns, ranking_task
@@ -18,9 +18,10 @@ from fusionzoo.leaderboard.options import BoardOptions
 from fusionzoo.leaderboard.rank import rank_rows
 from fusionzoo.leaderboard.rows import board_rows
 from fusionzoo.leaderboard.scores import key, scores_from_predictions, scores_from_records
+from fusionzoo.leaderboard.sides import named_sheet
 from fusionzoo.leaderboard.table import SCHEMA, Table
 from fusionzoo.records.failure import read_failures
-from fusionzoo.records.sheet import Sheet, read_sheets
+from fusionzoo.records.sheet import read_sheets
 from fusionzoo.records.store import RunStore
 
 Progress = Callable[[str, int, int], None]
@@ -91,7 +92,7 @@ def _boards(
 def _layouts(root: Path, facts: Mapping[str, RunFacts], sheets: Sequence[str]) -> list[Layout]:
     known = read_sheets(root)
     failures = read_failures(root)
-    chosen = [_named(known, name) for name in sheets] if sheets else known
+    chosen = [named_sheet(known, name) for name in sheets] if sheets else known
     found = [sheet_layout(sheet, facts, failures) for sheet in chosen]
     if sheets:
         return found
@@ -99,19 +100,6 @@ def _layouts(root: Path, facts: Mapping[str, RunFacts], sheets: Sequence[str]) -
     others = [run for run_id, run in facts.items() if run_id not in placed]
     lost = [failure for run_id, failure in failures.items() if run_id not in placed]
     return found + grouped_layouts(others, lost)
-
-
-def _named(sheets: Sequence[Sheet], name: str) -> Sheet:
-    """The sheet of a slug or name."""
-    found = [sheet for sheet in sheets if name in (sheet.slug, sheet.name)]
-    if len(found) > 1:
-        told = ", ".join(sheet.slug for sheet in found)
-        raise RunError(f"{len(found)} sheets are called {name!r}. Name one of: {told}.")
-    if not found:
-        slugs = [sheet.slug for sheet in sheets]
-        have = f"There are: {', '.join(slugs)}." if slugs else "There is none: bench a table first."
-        raise RunError(f"There is no sheet {name!r}. {nearest(name, slugs)}{have}")
-    return found[0]
 
 
 def _nothing(root: Path, sheets: Sequence[str], patterns: Sequence[str]) -> str:
