@@ -43,6 +43,12 @@ from fusionzoo.errors import BadOption
     metavar="NAME=VALUE",
     help="Any other training setting; repeatable.",
 )
+@click.option(
+    "--weights",
+    multiple=True,
+    metavar="[PART=]PATH",
+    help="Weights to begin with, of all parts or of one (vmamba=PATH); repeatable.",
+)
 @scoring_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option(
@@ -72,6 +78,7 @@ def command(
     batch_size: int | None,
     lr: float | None,
     pairs: tuple[str, ...],
+    weights: tuple[str, ...],
     rule: str,
     binary: str,
     device: str,
@@ -85,6 +92,7 @@ def command(
     \b
     fusionzoo run --encoder penet3d --fusion msca
     fusionzoo run --spec "ct=penet3d, table=mlp -> concat -> linear" --fold 0
+    fusionzoo run --system iimgf-net:official --weights iimgf.pth --set recipe=untrained
     """
     settings = training_settings(pairs, {"epochs": epochs, "batch_size": batch_size, "lr": lr})
     if resume and fresh:
@@ -97,11 +105,13 @@ def command(
     from fusionzoo.cli._progress import TerminalProgress
     from fusionzoo.cli._results import print_results
     from fusionzoo.data.open import dataset_text, open_dataset
+    from fusionzoo.models.weights import filled_from
     from fusionzoo.systems import load_system
 
     console = Console(soft_wrap=True)
     opened = open_dataset(dataset)
     combo = chosen_combo(spec, system, encoders, fusion, head, opened.spec)
+    combo = filled_from(combo, weights)
     if system:
         preset = load_system(system)
         settings = {**preset.training, **settings}

@@ -21,7 +21,7 @@ class TrainConfig:
         recipe: `staged` trains each image branch alone, freezes it and trains the fusion on its
             features (the recipe of MMCAF-Net, Sec. 3); `joint` trains everything at once; `auto` is
             staged where a table meets images and the fusion leaves branches alone until the end,
-            else joint.
+            else joint; `untrained` tests the weights as they are, those of a file usually.
         epochs: Most epochs of a stage that trains an encoder of images, or of joint training.
         fuse_epochs: Most epochs of the fusion stage, and of a table on its own.
         batch_size: Cases a step.
@@ -64,7 +64,7 @@ class TrainConfig:
             needs it.
     """
 
-    recipe: Literal["auto", "staged", "joint"] = "auto"
+    recipe: Literal["auto", "staged", "joint", "untrained"] = "auto"
     epochs: int = 30
     fuse_epochs: int = 60
     batch_size: int = 32

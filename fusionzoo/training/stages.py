@@ -120,12 +120,12 @@ class Trainer:
         """All stages, each from its checkpoint where there is one."""
         model = assemble(self.combo, self.dataset.spec, seed=self.seed)
         recipe = self._recipe(model)
-        if recipe == "joint":
-            return self._joint(model)
-        return self._staged(model)
+        if recipe == "staged":
+            return self._staged(model)
+        return self._joint(model) if recipe == "joint" else self._untrained(model)
 
     def _recipe(self, model: FusionModel) -> str:
-        """`staged` or `joint`; a recipe that can't be is refused."""
+        """`staged`, `joint` or `untrained`; a recipe that can't be is refused."""
         tables = [f for f in model.features if self._is_table(f)]
         shared = any(len(binding.inputs) > 1 for binding in self.combo.bindings)
         possible = model.fusion is not None and not model.exchanges and not shared
@@ -147,6 +147,11 @@ class Trainer:
 
     def _solo(self, binding: Binding) -> Combo:
         return Combo((binding,), None, self.combo.head)
+
+    def _untrained(self, model: FusionModel) -> Trained:
+        self.fabric.to_device(model)
+        main = "fused" if model.fusion is not None else model.features[0].name
+        return Trained({main: model.eval()}, main, "untrained")
 
     def _joint(self, model: FusionModel) -> Trained:
         main = "fused" if model.fusion is not None else model.features[0].name
