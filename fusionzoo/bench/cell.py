@@ -54,8 +54,8 @@ def prepare_environment(job: Job) -> None:
         os.environ[name] = str(job.threads)
     if job.gpu:
         os.environ["CUDA_VISIBLE_DEVICES"] = job.gpu
-    faulthandler.enable()
-    faulthandler.register(signal.SIGUSR1)
+    faulthandler.enable(2)
+    faulthandler.register(signal.SIGUSR1, 2)
 
 
 def die_with(parent: int) -> None:

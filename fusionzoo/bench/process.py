@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 #: Threads of libraries that are known to survive a fork: jemalloc's, inside of pyarrow.
 _HARMLESS = {"jemalloc_bg_thd"}
-_TAIL_LINES, _TAIL_CHARACTERS = 40, 4000
+#: What is kept of a log: its last lines, of each the first characters.
+_TAIL_LINES, _TAIL_CHARACTERS = 60, 200
 
 
 class CellProcess:
@@ -110,7 +111,7 @@ class CellProcess:
                 text = file.read().decode(errors="replace")
         except OSError:
             return ""
-        return "\n".join(text.splitlines()[-_TAIL_LINES:])[-_TAIL_CHARACTERS:]
+        return "\n".join(line[:_TAIL_CHARACTERS] for line in text.splitlines()[-_TAIL_LINES:])
 
     def _hear(self) -> None:
         with suppress(BlockingIOError):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from fusionzoo.bench.estimate import Estimator
+from fusionzoo.bench.estimate import Estimate
 from fusionzoo.bench.expand import Cell
 
 
@@ -19,7 +19,7 @@ class TimeLeft:
         slots: Cells that run at once.
     """
 
-    def __init__(self, cells: Sequence[Cell], estimator: Estimator, slots: int):
+    def __init__(self, cells: Sequence[Cell], estimator: Callable[[Cell], Estimate], slots: int):
         self._slots = slots
         self._specs = {cell.run_id: str(cell.plan.combo) for cell in cells}
         self._expected = {cell.run_id: estimator(cell).seconds for cell in cells}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fusionzoo.bench.attempt import Outcome
 from fusionzoo.bench.expand import Cell
 
 
+@runtime_checkable
 class Try(Protocol):
     """One try of a cell that an engine has taken on."""
 
@@ -20,6 +21,7 @@ class Try(Protocol):
         ...
 
 
+@runtime_checkable
 class Engine(Protocol):
     """Runs cells; `close` gives back what it holds."""
 
