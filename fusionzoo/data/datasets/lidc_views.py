@@ -43,9 +43,13 @@ CALCIFICATION = ("absent", "present")
 
 #: Networks for pictures as small and few as these.
 SUGGESTIONS: Mapping[str, Mapping[str, object]] = {
+    "crd_net": {"embed_dim": 64},
+    "fusionm4net": {"hidden_dim": 128, "embed_dim": 64},
     "hifuse": {"channels": 16, "depths": (1, 1, 2, 1), "head_channels": 8},
     "mambavision": {"channels": 16, "depths": (1, 1, 2, 2), "heads": (4, 8), "windows": (4, 2)},
     "rest": {"channels": 16, "depths": (1, 1, 2, 1)},
+    "swin": {"channels": 24, "depths": (1, 1, 2, 1), "num_heads": (1, 2, 4, 8)},
+    "tformer": {"embed_dim": 64},
     "vmamba": {"channels": 24, "depths": (1, 1, 2, 1)},
 }
 
@@ -101,7 +105,7 @@ class LidcViews(AbstractDataset):
                 TaskSpec(name, RATED[name][0] if name in RATED else CALCIFICATION) for name in TASKS
             ),
             suggestions=SUGGESTIONS,
-            training={"epochs": 8},
+            training={"epochs": 5},
         )
 
     @property
