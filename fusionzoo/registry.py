@@ -113,32 +113,41 @@ def _builtins(kind: str) -> dict[str, Entry]:
 @cache
 def _plugins(kind: str) -> dict[str, tuple[Entry, EntryPoint]]:
     """Entry points of a kind; those whose names can't be used are set aside."""
-    if os.environ.get("FUSIONZOO_PLUGINS", "").lower() == "off":
-        return {}
     found: dict[str, tuple[Entry, EntryPoint]] = {}
-    for point in sorted(
-        entry_points(group=f"fusionzoo.{PLURALS[kind]}"), key=lambda p: (p.name, p.value)
-    ):
-        origin = f"{point.dist.name} {point.dist.version}" if point.dist else "unknown"
+    for point, origin in points_of(PLURALS[kind]):
         entry = Entry(kind, point.name, origin, point.value)
         taken = _builtins(kind).get(point.name) or found.get(point.name, (None,))[0]
         if taken and (taken.origin, taken.target) == (origin, point.value):
             continue  # the same distribution, met twice on the path
         if taken:
-            _set_aside(
+            set_aside(
                 entry,
                 f"The name {point.name!r} is taken: {taken.origin} has a {kind} {point.name!r} too "
                 f"({taken.target}), and {origin} can't replace it. Rename the entry point of one "
                 "of them.",
             )
         elif kind != "system" and not is_name(point.name):
-            _set_aside(entry, f"Spec strings can't say {point.name!r}: {_NAMING}.")
+            set_aside(entry, f"Spec strings can't say {point.name!r}: {_NAMING}.")
         else:
             found[point.name] = (entry, point)
     return found
 
 
-def _set_aside(entry: Entry, reason: str) -> None:
+def plugins_off() -> bool:
+    """Whether the environment says that no plugin is to be looked for."""
+    return os.environ.get("FUSIONZOO_PLUGINS", "").lower() == "off"
+
+
+def points_of(group: str) -> list[tuple[EntryPoint, str]]:
+    """Entry points of a group in order, each with its distribution and version."""
+    if plugins_off():
+        return []
+    points = sorted(entry_points(group=f"fusionzoo.{group}"), key=lambda p: (p.name, p.value))
+    return [(p, f"{p.dist.name} {p.dist.version}" if p.dist else "unknown") for p in points]
+
+
+def set_aside(entry: Entry, reason: str) -> None:
+    """Leave a plugin's part out from now on, and keep why."""
     _broken[entry.kind, entry.name, entry.origin] = BrokenPlugin(
         entry.kind, entry.name, entry.origin, entry.target, reason
     )
@@ -183,7 +192,8 @@ def entry(kind: str, name: str) -> Entry:
         if (part.kind, part.name) == (kind, name):
             raise PluginError(
                 f"The {kind} {name!r} of {part.origin} is set aside: "
-                f"{part.reason.strip().splitlines()[-1]} 'fusionzoo plugins' shows all of it."
+                f"{part.reason.strip().splitlines()[-1]} 'fusionzoo plugins --traceback' shows "
+                "all of it."
             )
     known = names(kind)
     elsewhere = [k for k in FOLDERS if k != kind and name in names(k)]
@@ -206,11 +216,11 @@ def load(kind: str, name: str) -> Any:
         part = point.load()
         _check_kind(kind, part)
     except (Exception, SystemExit) as error:
-        _set_aside(found, traceback.format_exc())
+        set_aside(found, traceback.format_exc())
         _plugins(kind).pop(name, None)
         raise PluginError(
             f"The {kind} {name!r} of {found.origin} can't be used: {type(error).__name__}: "
-            f"{error}. It is set aside; 'fusionzoo plugins' shows the traceback."
+            f"{error}. It is set aside; 'fusionzoo plugins --traceback' shows where."
         ) from error
     return part
 

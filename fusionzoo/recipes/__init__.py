@@ -11,6 +11,7 @@ from typing import Any
 from fusionzoo.errors import BadOption, FusionZooError, UnknownComponent, nearest
 from fusionzoo.evaluation.metrics import METRICS
 from fusionzoo.grammar import parse
+from fusionzoo.plugin_files import recipe_folders
 from fusionzoo.schema import made_or_problems
 from fusionzoo.training.config import TrainConfig
 
@@ -145,10 +146,19 @@ class Recipe:
 
 
 def recipe_names() -> list[str]:
-    """Names of all recipes of the package, `paper/table`."""
-    return sorted(
-        path.relative_to(_FOLDER).with_suffix("").as_posix() for path in _FOLDER.rglob("*.toml")
-    )
+    """Names of all recipes, `paper/table`; plugins' begin with the name of their entry point."""
+    return sorted(_files())
+
+
+def _files() -> dict[str, Path]:
+    """The file of each recipe, of the package and of plugins."""
+    own = {
+        path.relative_to(_FOLDER).with_suffix("").as_posix(): path
+        for path in _FOLDER.rglob("*.toml")
+    }
+    for name, folder in recipe_folders().items():
+        own |= {f"{name}/{path.stem}": path for path in sorted(folder.path.glob("*.toml"))}
+    return own
 
 
 def load_recipes(name: str) -> list[Recipe]:
@@ -171,7 +181,8 @@ def load_recipes(name: str) -> list[Recipe]:
             f"No recipe is called {name!r}. {nearest(name, [*known, *papers])}'fusionzoo recipe "
             f"list' shows all {len(known)}."
         )
-    return [_read(_FOLDER / f"{other}.toml", other) for other in found]
+    files = _files()
+    return [_read(files[other], other) for other in found]
 
 
 def load_recipe(name: str) -> Recipe:

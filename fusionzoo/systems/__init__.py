@@ -11,6 +11,7 @@ from typing import Any
 from fusionzoo import registry
 from fusionzoo.errors import BadOption, FusionZooError, nearest
 from fusionzoo.grammar import parse
+from fusionzoo.plugin_files import system_file
 from fusionzoo.schema import made_or_problems
 from fusionzoo.training.config import TrainConfig
 
@@ -89,7 +90,7 @@ def load_system(name: str, preset: str | None = None) -> System:
     if colon and preset is not None and preset != said:
         raise BadOption(f"{name!r} is asked for with the presets {said!r} and {preset!r}.")
     entry = registry.entry("system", name)
-    found = _read(Path(entry.target), name)
+    found = _read(system_file(entry), name)
     chosen = said if colon else preset or found.default
     if chosen not in found.presets:
         raise BadOption(
