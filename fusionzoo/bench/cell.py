@@ -103,6 +103,8 @@ def _run(job: Job, planned: RunPlan | None) -> Answer:
             num_folds=job.num_folds or None,
             seed=job.seed,
             precision=job.precision,
+            threshold_rule=job.threshold_rule,
+            binary=job.binary,
             training=job.training,
         )
         if planned.run_id != job.run_id:

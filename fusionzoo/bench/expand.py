@@ -27,6 +27,8 @@ class Ask:
         seeds: Number of seeds, which are 0, 1, ...
         precision: Precision, as Fabric names it.
         size: What is made smaller.
+        threshold_rule: How thresholds are chosen.
+        binary: How two-class tasks enter the mean over tasks.
         settings: Training settings over everything else.
     """
 
@@ -36,6 +38,8 @@ class Ask:
     precision: str = "32-true"
     size: Size = FULL
     settings: Mapping[str, Any] | None = None
+    threshold_rule: str = "youden"
+    binary: str = "auto"
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,8 @@ def _expand(table: Table, ask: Ask, opened: AbstractDataset, opened_by: str) -> 
         test=table.test,
         note="\n".join(filter(None, (table.note, ask.size.note))),
         rows=tuple(rows),
+        threshold_rule=ask.threshold_rule,
+        binary=ask.binary,
     )
     return Bench(sheet, tuple(sorted(cells, key=lambda cell: cell.seed)), tuple(opened.warnings))
 
@@ -150,7 +156,7 @@ def _opened(text: str, table: Table, ask: Ask) -> AbstractDataset:
             raise
         hint = (
             f"{table.name!r} is a table on {text!r}. To run its rows on the data in the package: "
-            "--dataset lidc."
+            f"--dataset {table.stand_in or 'lidc'}."
         )
         raise DataError([*error.problems, hint], f"data set {text!r}") from error
 
@@ -202,6 +208,8 @@ def _row(
             seed=seeds[0],
             precision=ask.precision,
             training={**settings, **own},
+            threshold_rule=ask.threshold_rule,
+            binary=ask.binary,
         ).reopened_by(opened_by)
         spec = str(planned.combo)
     except FusionZooError as error:

@@ -91,6 +91,7 @@ class Table:
         paper: The publication; empty for a grid.
         place: Where in it the numbers are.
         dataset: Data set that it is about; empty where any will do.
+        stand_in: Data set of the package that may take its place.
         decimals: Digits after the point that are printed.
         test: The published test set, where its class counts are known.
         training: Training settings of every row.
@@ -103,6 +104,7 @@ class Table:
     paper: str
     place: str
     dataset: str
+    stand_in: str
     decimals: int
     test: PublishedTest | None
     training: Mapping[str, Any]
@@ -175,6 +177,7 @@ def _of_recipe(recipe: Recipe) -> Table:
         recipe.paper,
         recipe.place,
         recipe.dataset,
+        recipe.stand_in,
         recipe.decimals,
         PublishedTest(test.positives, test.negatives, test.positive) if test else None,
         recipe.training,
@@ -218,6 +221,7 @@ def _of_grid(told: dict[str, Any], path: str) -> Table:
         "",
         "",
         found.dataset,
+        "",
         found.decimals,
         None,
         found.training,

@@ -37,6 +37,8 @@ class Job:
         num_folds: Number of folds.
         seed: Seed of the run.
         precision: Precision.
+        threshold_rule: How thresholds are chosen.
+        binary: How two-class tasks enter the mean over tasks.
         training: Resolved settings of the trainer.
         device: `auto`, `cpu`, `cuda` or `mps`.
         gpu: What `CUDA_VISIBLE_DEVICES` is set to; empty to leave it alone.
@@ -52,6 +54,8 @@ class Job:
     num_folds: int
     seed: int
     precision: str
+    threshold_rule: str
+    binary: str
     training: dict[str, Any]
     device: str
     gpu: str

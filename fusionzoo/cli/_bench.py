@@ -31,6 +31,8 @@ class Asked:
     rows: tuple[str, ...]
     size: str | None
     settings: Mapping[str, Any]
+    rule: str
+    binary: str
     precision: str
     store: str
     dry_run: bool
@@ -91,6 +93,8 @@ def _planned(asked: Asked) -> list[Bench]:
         precision=asked.precision,
         size=read_size(asked.size) if asked.size else FULL,
         settings=asked.settings,
+        threshold_rule=asked.rule,
+        binary=asked.binary,
     )
     return expand(read_tables(asked.table), ask)
 
@@ -201,12 +205,13 @@ def _run(
 
 def _write_sheets(console: Console, store: str, benches: Sequence[Bench], *, needed: bool) -> None:
     """Say in the store which runs are which rows, where that isn't said yet."""
-    from fusionzoo.records.sheet import SHEETS, load_sheet, write_sheet
+    from fusionzoo.records.sheet import SHEETS, write_sheet
+    from fusionzoo.schema import dumps
 
     for bench in benches:
         path = Path(store) / SHEETS / f"{bench.sheet.slug}.json"
         try:
-            if not path.is_file() or load_sheet(path) != bench.sheet:
+            if not path.is_file() or path.read_text(encoding="utf-8") != dumps(bench.sheet) + "\n":
                 write_sheet(store, bench.sheet)
         except RunError as error:
             if needed:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from fusionzoo.cli._bench import Asked, run_tables
-from fusionzoo.cli._options import training_settings
+from fusionzoo.cli._options import scoring_options, training_settings
 from fusionzoo.cli._speed import speed
 from fusionzoo.errors import BadOption
 
@@ -69,6 +69,7 @@ class _TableOrSpeed(click.Command):
     metavar="NAME=VALUE",
     help="A training setting of every row, epochs=5 say; repeatable.",
 )
+@scoring_options
 @click.option(
     "--precision",
     default="32-true",

@@ -10,12 +10,12 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from fusionzoo.errors import RunError, nearest
-from fusionzoo.schema import canonical, dumps, from_json
+from fusionzoo.schema import added, canonical, dumps, from_json
 from fusionzoo.storage import write_atomic
 
 #: Version of the keys below; raised by every change of them.
@@ -109,6 +109,8 @@ class Sheet:
         test: The published test set, where its class counts are known.
         note: What holds for all rows.
         rows: The rows, in order.
+        threshold_rule: How thresholds are chosen.
+        binary: How two-class tasks enter the mean over tasks.
     """
 
     schema: int
@@ -129,16 +131,18 @@ class Sheet:
     decimals: int
     test: PublishedTest | None
     note: str
-    rows: tuple[SheetRow, ...] = field(default=())
+    rows: tuple[SheetRow, ...]
+    threshold_rule: str = added("youden")
+    binary: str = added("auto")
 
     @property
     def slug(self) -> str:
         """Name of its file: recipe and data set, and a hash of what else tells sheets apart.
 
-        More seeds, or changed rows, belong to the same sheet; other folds, sizes, settings or
-        precision make another one.
+        More seeds, or changed rows, belong to the same sheet; other folds, sizes, settings,
+        precision or scoring make another one.
         """
-        apart = {
+        apart: dict[str, Any] = {
             "name": self.name,
             "dataset": self.dataset,
             "num_folds": self.num_folds,
@@ -147,6 +151,8 @@ class Sheet:
             "options": self.options,
             "settings": self.settings,
         }
+        if (self.threshold_rule, self.binary) != ("youden", "auto"):
+            apart |= {"threshold_rule": self.threshold_rule, "binary": self.binary}
         words = re.sub(r"[^a-z0-9_]+", "-", f"{self.name} {self.dataset_name}".lower()).strip("-")
         return f"{words[:64]}-{hashlib.sha256(canonical(apart).encode()).hexdigest()[:8]}"
 

@@ -30,6 +30,8 @@ def job(planned, small_data, tmp_path):
         num_folds=0,
         seed=0,
         precision="32-true",
+        threshold_rule="youden",
+        binary="auto",
         training=planned.config.to_json(),
         device="cpu",
         gpu="",

@@ -17,7 +17,7 @@ ROWS = (
     TableRow("alone", "table=mlp -> msca -> linear"),
     TableRow("elsewhere", "derm=timm -> linear"),
 )
-TABLE = Table("paper/t1", "A table", "Doe", "Table 1", "lung", 3, None, QUICK, "Note.", ROWS)
+TABLE = Table("paper/t1", "A table", "Doe", "Table 1", "lung", "", 3, None, QUICK, "Note.", ROWS)
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +109,13 @@ def test_a_table_on_data_that_are_not_here(tmp_path):
         DataError, match="To run its rows on the data in the package: --dataset lidc"
     ):
         expand([table], Ask())
+    with pytest.raises(DataError, match="in the package: --dataset lidc_views"):
+        expand([dataclasses.replace(table, stand_in="lidc_views")], Ask())
+
+
+def test_another_scoring_makes_other_runs(small_data, bench):
+    ask = Ask(dataset=str(small_data), folds=3, seeds=2, threshold_rule="0.5")
+    (other,) = expand([TABLE], ask)
+    assert not set(other.sheet.run_ids) & set(bench.sheet.run_ids)
+    assert other.sheet.slug != bench.sheet.slug
+    assert (other.sheet.threshold_rule, bench.sheet.threshold_rule) == ("0.5", "youden")

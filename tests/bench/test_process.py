@@ -26,6 +26,8 @@ def make_job(store, **changes):
         "num_folds": 0,
         "seed": 0,
         "precision": "32-true",
+        "threshold_rule": "youden",
+        "binary": "auto",
         "training": {},
         "device": "cpu",
         "gpu": "",

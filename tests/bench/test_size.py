@@ -34,6 +34,13 @@ def test_an_option_without_a_name_is_replaced_too(read):
     assert str(size.apply(combo)) == "clinic=derm=timm(name=resnet10t) -> concat -> linear"
 
 
+def test_a_value_may_take_the_place_of_another_one_alone(read):
+    size = read('[options]\ntimm = { name = { resnet50 = "resnet18" } }')
+    for name, made in {"resnet50": "resnet18", "densenet121": "densenet121"}.items():
+        combo = parse(f"clinic=derm=timm(name={name}) -> concat -> linear")
+        assert str(size.apply(combo)) == f"clinic=derm=timm(name={made}) -> concat -> linear"
+
+
 def test_full_size_changes_nothing():
     combo = parse("ct=penet3d(width=1), table=kan -> msca -> linear")
     assert FULL.apply(combo) == combo

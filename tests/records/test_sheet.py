@@ -71,9 +71,10 @@ def test_slugs_are_readable_and_tell_sheets_apart():
         {"settings": {}},
         {"protocol": "2"},
         {"precision": "64-true"},
+        {"threshold_rule": "f1"},
     )
     others = [make_sheet(**change) for change in (*changes, {"dataset": "lidc"}, {"name": "b"})]
-    assert len({other.slug for other in (sheet, *others)}) == 8
+    assert len({other.slug for other in (sheet, *others)}) == 9
 
 
 def test_an_empty_store_has_no_sheets(tmp_path):
