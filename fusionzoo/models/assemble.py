@@ -101,13 +101,19 @@ def assemble_meta(combo: Combo | str, data: DataSpec) -> FusionModel:
 class _Undrawn(TorchFunctionMode):
     """No random filling: weights on the meta device have no values, yet drawing them is slow."""
 
-    _DRAWS = frozenset({Tensor.normal_, Tensor.uniform_, Tensor.random_, Tensor.bernoulli_})
+    _DRAWS = frozenset(
+        {Tensor.normal_, Tensor.uniform_, Tensor.random_, Tensor.bernoulli_}
+        | {nn.init.normal_, nn.init.uniform_, nn.init.kaiming_uniform_}  # they hide the others
+    )
 
     def __torch_function__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
         """The tensor itself for a draw into it, everything else as ever."""
-        return args[0] if func in self._DRAWS else func(*args, **(kwargs or {}))
+        given = kwargs or {}
+        if func in self._DRAWS:
+            return given["tensor"] if "tensor" in given else args[0]
+        return func(*args, **given)
 
 
 class _Assembly:
