@@ -240,11 +240,22 @@ def _affine(x: Tensor, affine: Affine, draws: np.ndarray) -> Tensor:
 
 def _shift(x: Tensor, draws: np.ndarray, most: int) -> Tensor:
     """Move each case by its own whole number of voxels along each axis, at most `most`."""
-    size = x.shape[2:]
-    starts = np.floor(draws[:, ::-1] * (2 * most + 1)).astype(np.int64)
+    return translate(x, most - np.floor(draws[:, ::-1] * (2 * most + 1)).astype(np.int64))
+
+
+def translate(
+    x: Float[Tensor, "batch channels *space"], steps: np.ndarray
+) -> Float[Tensor, "batch channels *space"]:
+    """Move each case by whole numbers of voxels; border values are repeated.
+
+    Args:
+        x: Images or volumes.
+        steps: `batch axes`, in the order of the spatial axes; positive moves to larger indices.
+    """
+    size, most = x.shape[2:], int(np.abs(steps).max(initial=0))
     padded = functional.pad(x, (most, most) * len(size), mode="replicate")
     moved = torch.empty_like(x)
-    for case, start in enumerate(starts.tolist()):
+    for case, start in enumerate((most - steps).tolist()):
         window = tuple(slice(low, low + n) for low, n in zip(start, size, strict=True))
         moved[case] = padded[case][(slice(None), *window)]
     return moved
