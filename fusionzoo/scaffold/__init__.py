@@ -1,5 +1,5 @@
 """A plugin from nothing: a small installable package with one part, its tests and a README."""
 
-from fusionzoo.scaffold.new import KINDS, new_plugin
+from fusionzoo.scaffold.new import KINDS, contents, new_plugin
 
-__all__ = ["KINDS", "new_plugin"]
+__all__ = ["KINDS", "contents", "new_plugin"]

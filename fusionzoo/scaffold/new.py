@@ -48,8 +48,7 @@ def new_plugin(package: str, *, kind: str, name: str, out: str | Path = ".") -> 
         problems.append(f"{str(folder)!r} exists already. Choose another name, or another --out.")
     if problems:
         raise BadOption("\n".join(problems))
-    values = _values(package, kind, name)
-    made = {path: _filled(template, values) for path, template in _files(kind, values).items()}
+    made = contents(package, kind=kind, name=name)
     make_folder(folder)
     try:
         for path, text in made.items():
@@ -58,6 +57,12 @@ def new_plugin(package: str, *, kind: str, name: str, out: str | Path = ".") -> 
         shutil.rmtree(folder, ignore_errors=True)
         raise
     return folder
+
+
+def contents(package: str, *, kind: str, name: str) -> dict[str, str]:
+    """The files of a new plugin, by path below its folder."""
+    values = _values(package, kind, name)
+    return {path: _filled(template, values) for path, template in _files(kind, values).items()}
 
 
 def _wrong_package(package: str) -> list[str]:
@@ -148,4 +153,4 @@ def _filled(template: Path, values: Mapping[str, str]) -> str:
     return text
 
 
-__all__ = ["KINDS", "new_plugin"]
+__all__ = ["KINDS", "contents", "new_plugin"]
