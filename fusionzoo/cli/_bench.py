@@ -199,7 +199,7 @@ def _run(
             progress.close()
             console.print(_kept(store, cells))
             raise
-    _conclude(console, asked.store, len(cells) - len(todo), summary)
+    _conclude(console, asked.store, todo, len(cells) - len(todo), summary)
     return not summary.failed and not summary.left
 
 
@@ -264,17 +264,24 @@ def _kept(store: RunStore, cells: Sequence[Cell]) -> str:
     )
 
 
-def _conclude(console: Console, store: str, before: int, summary: Summary) -> None:
+def _conclude(
+    console: Console, store: str, todo: Sequence[Cell], before: int, summary: Summary
+) -> None:
+    from fusionzoo.bench.job import LOGS
+
     told = [f"{len(summary.done)} done now"]
     told += [f"{before} before"] if before else []
     told += [f"{len(summary.found)} by another bench"] if summary.found else []
     told += [f"{len(summary.failed)} failed"] if summary.failed else []
     told += [f"{len(summary.left)} not run"] if summary.left else []
     console.print(", ".join(told))
-    for failure in summary.failed.values():
-        console.print(f"  failed: {failure.run_id} ({failure.kind}) {failure.reason}", markup=False)
+    names = {cell.run_id: str(cell) for cell in todo}
+    for run_id, failure in summary.failed.items():
+        log = Path(store) / LOGS / f"{run_id}.log"
+        told = f"  failed: {names[run_id]}: {failure.kind}. {failure.reason} See {log}"
+        console.print(told, markup=False)
     if summary.failed:
-        console.print("The end of each log is in failures/. The same command tries them again.")
+        console.print("The same command tries them again.")
     console.print(f"Boards: fusionzoo leaderboard {store}")
 
 

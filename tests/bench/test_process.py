@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +13,7 @@ from fusionzoo.bench import process as processes
 from fusionzoo.bench.job import Answer, Job
 from fusionzoo.bench.process import CellProcess, may_fork
 from fusionzoo.errors import RunError
+from tests.bench.tiny_bench import is_running
 
 
 def make_job(store, **changes):
@@ -112,14 +112,6 @@ def test_a_killed_fork_takes_what_it_started_along(forked, tmp_path):
     assert ended(process) == -signal.SIGKILL
     while is_running(child):
         time.sleep(0.01)
-
-
-def is_running(pid):
-    try:
-        told = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except OSError:
-        return False
-    return told.rpartition(")")[2].split()[0] != "Z"
 
 
 ORPHAN = """
