@@ -143,7 +143,7 @@ class CMIGF(AbstractFusion):
             if level:
                 carries = self.carries[level - 1]
                 maps = [
-                    x + _carried(carry, before, x.shape[2:])
+                    x + carry.onto(before, x.shape[2:])
                     for x, carry, before in zip(maps, carries, fused[-1], strict=True)
                 ]
             for block in self.levels[level]:
@@ -257,11 +257,3 @@ class Block(nn.Module):
         return {ours: state[official] for ours, official in names.items()} | {
             f"scans.{key}": tensor for key, tensor in scans.items()
         }
-
-
-def _carried(merge: Any, x: Tensor, size: Sequence[int]) -> Tensor:
-    """A level's result at the next level, with zeros at the ends where cells don't fill it."""
-    padding: list[int] = []
-    for length, after, cell in zip(x.shape[2:], size, merge.cell, strict=True):
-        padding = [0, after * cell - length, *padding]
-    return merge(F.pad(x, padding) if any(padding) else x)

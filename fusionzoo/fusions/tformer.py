@@ -12,7 +12,6 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -318,13 +317,8 @@ def _carry(channels: int, after: int, cell: Sequence[int]) -> nn.Module:
 
 
 def _carried(carry: nn.Module, x: Tensor, size: Sequence[int]) -> Tensor:
-    """A level's result at the next level, with zeros at the ends where cells don't fill it."""
-    if not isinstance(carry, PatchMerging):
-        return x
-    padding: list[int] = []
-    for length, after, cell in zip(x.shape[2:], size, carry.cell, strict=True):
-        padding = [0, after * cell - length, *padding]
-    return carry(F.pad(x, padding))
+    """A level's result at the next level."""
+    return carry.onto(x, size) if isinstance(carry, PatchMerging) else x
 
 
 def _table_network(columns: int, embed_dim: int, dropout: float) -> nn.Sequential:

@@ -7,6 +7,7 @@ Differs from the paper: any cell, along any number of axes, and any channels of 
 import math
 from collections.abc import Sequence
 
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -55,6 +56,15 @@ class PatchMerging(nn.Module):
         )
         merged = self.reduction(self.norm(cells))
         return rearrange(merged, f"batch {space} channels -> batch channels {space}")
+
+    def onto(
+        self, x: Float[Tensor, "batch channels *space"], size: Sequence[int]
+    ) -> Float[Tensor, "batch merged *cells"]:
+        """The map merged to `size`, with zeros at the ends where it doesn't fill the cells."""
+        missing: list[int] = []
+        for length, after, part in zip(x.shape[2:], size, self.cell, strict=True):
+            missing = [0, after * part - length, *missing]
+        return self(F.pad(x, missing) if any(missing) else x)
 
 
 __all__ = ["PatchMerging"]

@@ -46,3 +46,11 @@ def test_any_cell_along_any_number_of_axes(cell):
 def test_maps_that_cells_do_not_fill_are_refused(cell, size, told):
     with pytest.raises(LayoutMismatch, match=told):
         PatchMerging(2, cell=cell)(torch.zeros(1, 2, *size))
+
+
+def test_onto_a_size_that_cells_overlap() -> None:
+    torch.manual_seed(0)
+    merge, x = PatchMerging(2, 3, cell=(2, 3)), torch.randn(2, 2, 5, 7)
+    padded = torch.nn.functional.pad(x, (0, 2, 0, 1))
+    assert torch.equal(merge.onto(x, (3, 3)), merge(padded))
+    assert torch.equal(merge.onto(padded, (3, 3)), merge(padded))
