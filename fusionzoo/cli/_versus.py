@@ -94,12 +94,15 @@ def _verdict(versus: Versus, other: str) -> str:
     label, paired = METRICS[versus.metric].label, versus.main.paired
     if math.isnan(paired.p):
         return f"\n{label} of the two can't be compared: {paired.reason}."
-    least = f"With these cases, a true difference of {versus.detectable:.3f} is found four times in five."
+    least = (
+        f"With these cases, a true difference of {versus.detectable:.3f} is found four times in "
+        "five."
+    )
     if paired.p >= round(1 - versus.level, 12):
-        return (
-            f"\nThese models can't be told apart in {label}, which is no proof that they are equal. "
-            f"{least}"
+        alike = (
+            f"These models can't be told apart in {label}, which is no proof that they are equal"
         )
+        return f"\n{alike}. {least}"
     first_is_better = (paired.value > 0) == METRICS[versus.metric].higher_is_better
     better = "A" if first_is_better else other
     return f"\nThese models differ in {label}, and {better} is better. {least}"

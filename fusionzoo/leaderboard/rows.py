@@ -53,11 +53,11 @@ def board_rows(
     return _marked(found, columns)
 
 
-def _order(row: Row, ranked_by: str, higher_is_better: bool) -> tuple[float, float, int]:
+def _order(row: Row, ranked_by: str, higher_is_better: bool) -> tuple[float, float, float]:
     if not row.tier:
-        return (math.inf, 0.0, row.position)
+        return (math.inf, 0.0, float(row.position))
     value = row.figures[ranked_by].value
-    return (row.tier, -value if higher_is_better else value, row.position)
+    return (float(row.tier), -value if higher_is_better else value, float(row.position))
 
 
 def _marked(rows: Sequence[Row], columns: Sequence[Column]) -> tuple[Row, ...]:

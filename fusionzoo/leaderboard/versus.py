@@ -15,7 +15,7 @@ from fusionzoo.evaluation.comparison import (
     mcnemar,
     wilcoxon_folds,
 )
-from fusionzoo.evaluation.delong import AurocComparison, compare_aurocs, mean_over_folds
+from fusionzoo.evaluation.delong import CLUSTERED, AurocComparison, compare_aurocs, mean_over_folds
 from fusionzoo.evaluation.pooled import FoldMean, FoldRun, PairedDifference, Pool, paired_difference
 from fusionzoo.evaluation.results import MEAN, format_p
 from fusionzoo.leaderboard.comparable import check_comparable
@@ -232,7 +232,8 @@ def _delong(pairs: Sequence[tuple[FoldRun, FoldRun]], task: str, level: float) -
     found = mean_over_folds([_aurocs(a, b, task) for a, b in pairs], level=level)
     over = f", mean over {len(pairs)} folds" if len(pairs) > 1 else ""
     asks = "do these trained models differ"
-    return Test(f"DeLong's test, {found.method}{over}", asks, found.p, found.reason)
+    clustered = ", clustered by patient (Obuchowski 1997)" if found.method == CLUSTERED else ""
+    return Test(f"DeLong's test{clustered}{over}", asks, found.p, found.reason)
 
 
 def _aurocs(a: FoldRun, b: FoldRun, task: str) -> AurocComparison:

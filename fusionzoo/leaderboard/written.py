@@ -102,9 +102,10 @@ def markdown_cells(text: str) -> dict[Place, str]:
     found: dict[Place, str] = {}
     title = part = ""
     head: list[str] = []
+    titles: list[str] = []
     for line in text.splitlines():
         if line.startswith("# "):
-            title, part, head = line[2:], "", []
+            title, part, head = _numbered(line[2:], titles), "", []
         elif line.startswith("## "):
             part, head = line[3:], []
         elif not line.startswith("| "):
@@ -119,6 +120,13 @@ def markdown_cells(text: str) -> dict[Place, str]:
                 if column != "model"
             }
     return found
+
+
+def _numbered(title: str, titles: list[str]) -> str:
+    """The title, with a number where an earlier board has the same; it is added to `titles`."""
+    titles.append(title)
+    count = titles.count(title)
+    return f"{title} ({count})" if count > 1 else title
 
 
 def _split(line: str) -> list[str]:
@@ -149,6 +157,8 @@ class _Cells(HTMLParser):
         super().__init__()
         self.found: dict[Place, str] = {}
         self._title = ""
+        self._titles: list[str] = []
+        self._in_head = False
         self._head: list[str] = []
         self._line: list[str] = []
         self._kind = ""
@@ -157,13 +167,15 @@ class _Cells(HTMLParser):
     def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
         given = dict(attrs)
         if tag == "thead":
-            self._head = []
+            self._head, self._in_head = [], True
         elif tag == "tr":
             self._line = []
         if tag in ("h1", "td", "th"):
             self._kind, self._text = tag, []
             if tag == "th" and given.get("scope") == "col":
                 self._head.append(given.get("data-key") or "")
+        elif self._kind == "th" and given.get("class") != "name" and self._text:
+            self._kind = ""  # the model's name is read, what follows is about it
         elif self._text:
             self._text.append(" ")
 
@@ -173,10 +185,12 @@ class _Cells(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "h1":
-            self._title = self._told()
+            self._title = _numbered(self._told(), self._titles)
+        elif tag == "thead":
+            self._in_head = False
         elif tag in ("td", "th"):
             self._line.append(self._told())
-        elif tag == "tr" and len(self._line) == len(self._head) and "model" in self._head:
+        elif tag == "tr" and not self._in_head and len(self._line) == len(self._head):
             model = self._line[self._head.index("model")]
             self.found |= {
                 (self._title, model, column): told

@@ -23,7 +23,7 @@ def draw_curve(curve: Curve, panel: Panel) -> str:
     y = Axis(*upright, SIDE - _BOTTOM, _TOP)
     marks = [svg.line(x.start, y(v), x.end, y(v), "grid") for v in upright]
     if panel.kind == "calibration":
-        marks.append(svg.line(x(0), y(0), x(1), y(1), "ideal"))
+        marks.append(svg.line(x(0.0), y(0.0), x(1.0), y(1.0), "ideal"))
     marks += [svg.words(x.start - 4, y(v) + 3, svg.short(v), "tick", "end") for v in upright]
     marks += [
         svg.words(x(v), SIDE - 5, svg.short(v), "tick", anchor)
@@ -36,9 +36,9 @@ def draw_curve(curve: Curve, panel: Panel) -> str:
 
 
 def _range(values: list[float]) -> tuple[float, float]:
-    """0 to 1 where that holds all values, their own range otherwise."""
+    """0 to 1, and as much more as the values need."""
     low, high = min([*values, 0.0]), max([*values, 1.0])
-    return (0.0, 1.0) if low >= 0 and high <= 1 else svg.padded([low, high], 0.0)
+    return low, high
 
 
 __all__ = ["draw_curve"]

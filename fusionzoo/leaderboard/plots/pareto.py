@@ -67,7 +67,7 @@ def front(points: Sequence[tuple[float, float]], *, higher_is_better: bool = Tru
     """Indices of points that no other one beats: as cheap and better, or cheaper and as good.
 
     Example:
-        >>> front([(1, 0.7), (2, 0.9), (3, 0.8), (4, 0.95)])
+        >>> front([(1.0, 0.7), (2.0, 0.9), (3.0, 0.8), (4.0, 0.95)])
         [0, 1, 3]
     """
     sign = 1 if higher_is_better else -1
@@ -127,7 +127,7 @@ def _marks(
     if not math.isnan(point.low):
         marks.append(svg.line(x(point.cost), y(point.low), x(point.cost), y(point.high), "bar"))
     kind = f"point tier{min(point.tier, 3)}" + (" best" if on_front else "")
-    marks.append(svg.dot(x(point.cost), y(point.value), 5, kind, told))
+    marks.append(svg.dot(x(point.cost), y(point.value), 5.0, kind, told))
     return marks
 
 

@@ -101,16 +101,16 @@ def _ticks(low: float, high: float, most: int) -> list[float]:
     if not high > low:
         return [low]
     raw = (high - low) / most
-    power = 10 ** math.floor(math.log10(raw))
-    step = next(s * power for s in (1, 2, 5, 10) if s * power >= raw * 0.999)
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(s * power for s in (1.0, 2.0, 5.0, 10.0) if s * power >= raw * 0.999)
     first = math.ceil(low / step - 1e-9)
     return [round(k * step, 10) for k in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1,), (1, 3), (1, 2, 5)):
-        found = [round(s * 10**p, 12) for p in powers for s in steps if low <= s * 10.0**p <= high]
+    for steps in ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0)):
+        found = [s * 10.0**p for p in powers for s in steps if low <= s * 10.0**p <= high]
         if len(found) >= 3:
             break
     return found[:: max(1, len(found) // 8 + (len(found) > 8))]
