@@ -26,7 +26,7 @@ from fusionzoo.data.open import dataset_text, is_path, open_dataset
 from fusionzoo.data.splits import Split, make_split
 from fusionzoo.data.tabular import TableEncoder, fit_encoders
 from fusionzoo.errors import BadOption, LayoutMismatch, RunError
-from fusionzoo.evaluation.calibration import load_or_fit, scale
+from fusionzoo.evaluation.calibration import CALIBRATION, load_or_fit, scale
 from fusionzoo.evaluation.predict import predict, prediction_blocks
 from fusionzoo.evaluation.predictions import Predictions
 from fusionzoo.evaluation.report import Scoring, evaluate
@@ -369,11 +369,11 @@ def _fabric(device: str, precision: str, observer: Observer) -> Fabric:
 
 
 def _clear(folder: Path) -> None:
-    """Delete the files that a run leaves; the folder may hold others."""
+    """Delete the files that a run leaves, and what was made of them; there may be others."""
     if folder.is_dir():
-        for name in (RECORD, PREDICTIONS, CONFIG, WEIGHTS, ROLES):
+        for name in (RECORD, PREDICTIONS, CONFIG, WEIGHTS, ROLES, CALIBRATION, STRESS):
             (folder / name).unlink(missing_ok=True)
-        for pattern in ("*.ckpt", "*.png"):
+        for pattern in ("*.ckpt", "*.png", "card.*"):
             for path in folder.glob(pattern):
                 path.unlink()
 
