@@ -23,6 +23,11 @@ from fusionzoo.cli._options import scoring_options
     help="Score patients: the max or mean of their cases.",
 )
 @click.option(
+    "--per-case",
+    type=click.Choice(["max", "mean"]),
+    help="Score cases that have parts (windows, pairs): the max or mean of these.",
+)
+@click.option(
     "--replicates",
     type=click.IntRange(100),
     default=2000,
@@ -35,6 +40,7 @@ def command(
     rule: str,
     part: str,
     per_patient: str | None,
+    per_case: str | None,
     replicates: int,
     binary: str,
     as_json: bool,
@@ -58,8 +64,12 @@ def command(
 
     def scored(opened: FinishedRun) -> Evaluation:
         predictions = opened.predictions()
+        if per_case:
+            predictions = aggregate(predictions, per_case, by="case")
+        if per_patient:
+            predictions = aggregate(predictions, per_patient)
         return evaluate(
-            aggregate(predictions, per_patient) if per_patient else predictions,
+            predictions,
             threshold_rule=rule,
             replicates=replicates,
             seed=opened.record.seed,

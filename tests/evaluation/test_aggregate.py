@@ -76,3 +76,43 @@ def test_unlike_labels_have_no_patient_label():
 def test_an_unknown_way():
     with pytest.raises(BadOption, match=r"aggregated by 'median'\. There are: max, mean"):
         aggregate(table(BINARY, [0, 0, 1], [0.3, 0.7, 0.4]), "median")
+
+
+def parts(cases, labels, probs, groups="ppppq"):
+    named = {"part": "test", "task": BINARY, "output": "fused"}
+    found = prediction_rows(cases=cases, groups=[*groups], labels=labels, probs=probs, **named)
+    return Predictions(found, (BINARY,))
+
+
+def test_parts_of_a_case_are_put_together_and_stay_their_patient_s():
+    cases = ["n1/0", "n1/1", "n2/0", "n2/1", "n3/0"]
+    wholes = aggregate(parts(cases, [1, 1, 0, 0, 1], [0.2, 0.6, 0.1, 0.3, 0.9]), "mean", by="case")
+    chosen = wholes.select(part="test", task="malignancy", output="fused")
+    assert chosen.cases.tolist() == ["n1", "n2", "n3"]
+    assert chosen.groups.tolist() == ["p", "p", "q"]
+    assert chosen.labels.tolist() == [1, 0, 1]
+    np.testing.assert_allclose(chosen.probs[:, 1], [0.4, 0.2, 0.9])
+
+
+@pytest.mark.parametrize(
+    ("cases", "shown"),
+    [
+        (["a", "b", "c", "d", "e"], "'a'"),
+        (["a/0", "a/1", "b/0", "b/2", "c/0"], "'b/0'"),
+        (["a/0", "a/1", "b/7", "b/8", "c/0"], "'b/7'"),
+        (["a/0", "a/x", "b/0", "b/1", "c/0"], "'a/0'"),
+    ],
+)
+def test_cases_without_parts(cases, shown):
+    with pytest.raises(RunError, match=f"aren't called case/0, case/1, ..., as {shown}"):
+        aggregate(parts(cases, [0] * 5, [0.5] * 5), by="case")
+
+
+def test_parts_with_unlike_labels():
+    cases = ["n1/0", "n1/1", "n2/0", "n2/1", "n3/0"]
+    with pytest.raises(RunError) as caught:
+        aggregate(parts(cases, [1, 0, 0, 0, 1], [0.5] * 5), by="case")
+    assert str(caught.value) == (
+        "Task 'malignancy': case 'n1' has parts with different labels, so none as a whole. "
+        "Score it part by part instead."
+    )

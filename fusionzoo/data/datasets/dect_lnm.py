@@ -47,7 +47,7 @@ class DectLnm(AbstractDataset):
         root: The manifest, or a folder with a `manifest.csv`.
         inputs: `stacked` makes the three crops of an energy the channels of its image; `pairs`
             makes three cases of each, the same crop in all channels. Score those with
-            `fusionzoo evaluate --per-patient mean`.
+            `fusionzoo evaluate RUN --per-case mean`.
         size: Height and width of both images.
         window: Values that become 0 and 1, for arrays that hold HU; none for pictures.
         normalise: `none`, or `imagenet` for networks that were trained on ImageNet.
