@@ -184,6 +184,16 @@ def test_targets_are_shown_to_fusions_while_training_only():
     assert (evaluation.targets, evaluation.index) == (None, None)
 
 
+def test_the_last_fusion_of_a_chain_sees_what_was_not_refined():
+    model, _ = run("derm=toy_maps, table=toy_vector -> toy_refine+toy_refine+toy_join -> toy_head")
+    ((features, context),) = model.fusion.seen
+    assert set(context.unrefined) == {"derm", "table"}
+    for name, before in context.unrefined.items():
+        assert torch.equal(features[name], 4 * before)
+    model, _ = run("derm=toy_maps, table=toy_vector -> toy_join -> toy_head")
+    assert model.fusion.seen[0][1].unrefined is None
+
+
 def test_streams_that_are_known_are_not_encoded_again():
     model = assemble("derm=toy_maps, table=toy_vector -> toy_join -> toy_head", DATA).eval()
     batch = batch_of()

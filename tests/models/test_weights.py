@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import save_file
 
 from fusionzoo.encoders.penet3d import PENet3D
-from fusionzoo.errors import WeightsError
-from fusionzoo.grammar import print_value
+from fusionzoo.errors import BadOption, WeightsError
+from fusionzoo.grammar import parse, print_value
 from fusionzoo.models.assemble import assemble, plan
-from fusionzoo.models.weights import find_weights, load_component, read_weights
+from fusionzoo.models.weights import filled_from, find_weights, load_component, read_weights
 from fusionzoo.spec import DataSpec, Modality, TaskSpec
 from tests import golden_rule
 
@@ -334,3 +334,37 @@ def test_what_is_not_that_release_is_refused(tmp_path, spec, state, said):
     with pytest.raises(WeightsError) as caught:
         assemble(spec_with(path, spec), DATA)
     assert str(caught.value).startswith(f"{str(path)!r} {said}")
+
+
+SPEC = "ct=penet3d(weights=own), table=kan -> msca -> linear"
+
+
+def test_files_for_all_parts_and_for_some():
+    told = str(filled_from(parse(SPEC), ["whole.pt", "kan=a=b.pt"]))
+    assert told == (
+        "ct=penet3d(weights=own), table=kan(weights='a=b.pt') -> msca(weights=whole.pt) "
+        "-> linear(weights=whole.pt)"
+    )
+    assert filled_from(parse(SPEC), ["runs/a=b.pt"]).head.options == (("weights", "runs/a=b.pt"),)
+    assert filled_from(parse(SPEC), []) == parse(SPEC)
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        (["mcsa=w.pt"], "names a part 'mcsa'. Closest: msca. The spec has: penet3d, kan, msca, "),
+        (["a.pt", "b.pt"], "gives all parts two files: 'a.pt' and 'b.pt'"),
+        (["kan=a.pt", "kan=b.pt"], "gives part 'kan' two files: 'a.pt' and 'b.pt'"),
+    ],
+)
+def test_files_for_parts_that_are_not_there(told, said):
+    with pytest.raises(BadOption) as raised:
+        filled_from(parse(SPEC), told)
+    assert said in str(raised.value)
+
+
+def test_a_part_without_weights_takes_none(tmp_path):
+    spec = spec_with(
+        save(tmp_path / "w.pt"), "ct=penet3d, table=kan -> concat(weights={}) -> linear"
+    )
+    assert assemble(spec, DATA).plan.weights

@@ -11,6 +11,7 @@ from fusionzoo.data.splits import make_split
 from fusionzoo.data.tabular import fit_encoders
 from fusionzoo.errors import BadOption
 from fusionzoo.grammar import parse
+from fusionzoo.models.assemble import assemble
 from fusionzoo.training import stages
 from fusionzoo.training.config import TrainConfig
 from fusionzoo.training.observer import Observer
@@ -48,6 +49,18 @@ def train(path, spec, observer=None, seed=0, **settings):
 
 def weights(module):
     return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def test_untrained_weights_are_those_that_were_given(small_data):
+    trainer, trained = train(small_data, "table=mlp -> linear", recipe="untrained", seed=3)
+    assert (trained.recipe, trained.history, list(trained.models)) == ("untrained", {}, ["table"])
+    model, fresh = (
+        trained.models["table"],
+        assemble("table=mlp -> linear", trainer.dataset.spec, seed=3),
+    )
+    assert not model.training
+    for found, expected in zip(model.parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(found, expected)
 
 
 def test_a_table_and_an_image_are_trained_in_stages(small_data):
