@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import time
@@ -11,8 +12,12 @@ from pathlib import Path
 from fusionzoo.bench.job import Ending, environment_line
 from fusionzoo.bench.process import CellProcess
 
+#: Share of the machine's memory that a run may take where nothing else is said.
+MOST = 0.9
 #: Seconds between looks at a process's memory.
 _LOOK = 0.5
+#: Where control groups say what this process's container may take.
+_GROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class Limits:
 
     Args:
         seconds: Wall time of one try; None for no end.
-        memory_mib: Memory, MiB; None for all there is.
+        memory_mib: Memory, MiB; None for `MOST` of what the machine has.
     """
 
     seconds: float | None = None
@@ -59,6 +64,7 @@ class Attempt:
 
     def __init__(self, process: CellProcess, limits: Limits):
         self.process, self.limits = process, limits
+        self._memory_mib = limits.memory_mib or MOST * machine_memory_mib()
         self.started = time.monotonic()
         self._looked = self.started
         self._killed: tuple[Ending, str] | None = None
@@ -87,17 +93,17 @@ class Attempt:
 
     def _watch(self, now: float) -> None:
         """End a process that takes more than it may."""
-        limits = self.limits
-        if limits.seconds is not None and now - self.started > limits.seconds:
-            self._end("timeout", f"It took more than {_words(limits.seconds)} (--timeout).")
-        elif limits.memory_mib is not None and now - self._looked > _LOOK:
+        seconds = self.limits.seconds
+        if seconds is not None and now - self.started > seconds:
+            self._end("timeout", f"It took more than {_words(seconds)} (--timeout).")
+        elif now - self._looked > _LOOK:
             self._looked = now
             used = self.process.memory_mib()
-            if used > limits.memory_mib:
+            if used > self._memory_mib:
                 self._end(
                     "memory",
                     f"It took {used / 1024:.2f} GiB of memory and may take "
-                    f"{limits.memory_mib / 1024:.2f} GiB (--memory).",
+                    f"{self._memory_mib / 1024:.2f} GiB (--memory).",
                 )
 
     def _end(self, ending: Ending, reason: str) -> None:
@@ -121,6 +127,15 @@ class Attempt:
         return "crash", f"The process ended with status {status} and said nothing.", True, where
 
 
+def machine_memory_mib() -> float:
+    """Memory of this machine, or of the container that this process is in, MiB."""
+    found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in map(Path, _GROUP_LIMITS):
+        told = limit.read_text(encoding="utf-8").strip() if limit.is_file() else ""
+        found = min(found, int(told)) if told.isdigit() else found
+    return found / 2**20
+
+
 def _words(seconds: float) -> str:
     return f"{seconds / 60:g} min" if seconds >= 120 else f"{seconds:g} s"
 
@@ -134,4 +149,4 @@ def _out_of_memory_kills() -> int:
     return int(found[1]) if found else 0
 
 
-__all__ = ["Attempt", "Limits", "Outcome"]
+__all__ = ["MOST", "Attempt", "Limits", "Outcome", "machine_memory_mib"]

@@ -131,7 +131,7 @@ def total_seconds(estimates: Iterable[Estimate]) -> float | None:
     """The sum; None where one of them is unknown."""
     seconds = [estimate.seconds for estimate in estimates]
     known = [one for one in seconds if one is not None]
-    return sum(known) if len(known) == len(seconds) else None
+    return sum(known, 0.0) if len(known) == len(seconds) else None
 
 
 __all__ = ["Estimate", "Estimator", "in_words", "total_seconds"]

@@ -14,9 +14,8 @@ from fusionzoo.cli._options import scoring_options, training_settings
 from fusionzoo.cli._speed import speed
 from fusionzoo.errors import BadOption
 
-_SECONDS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
-_MIB = {"M": 1e6 / 2**20, "MB": 1e6 / 2**20, "MiB": 1, "G": 1e9 / 2**20, "GB": 1e9 / 2**20}
-_MIB |= {"GiB": 1024}
+_SECONDS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+_MIB = {"MB": 1e6 / 2**20, "MiB": 1.0, "GB": 1e9 / 2**20, "GiB": 1024.0}
 
 
 def _seconds(text: str) -> float:

@@ -69,6 +69,21 @@ def test_too_much_memory():
     assert found.reason == "It took 3.00 GiB of memory and may take 2.00 GiB (--memory)."
 
 
+def test_without_a_bound_most_of_the_machine_may_be_taken(monkeypatch):
+    assert 100 < attempts.machine_memory_mib() < 2**30
+    monkeypatch.setattr(attempts, "machine_memory_mib", lambda: 1024.0)
+    found = outcome(FakeProcess(memory=1000.0))
+    assert found.reason == "It took 0.98 GiB of memory and may take 0.90 GiB (--memory)."
+
+
+def test_a_container_may_have_less_than_the_machine(monkeypatch, tmp_path):
+    (tmp_path / "memory.max").write_text("2097152\n")
+    monkeypatch.setattr(attempts, "_GROUP_LIMITS", (str(tmp_path / "memory.max"),))
+    assert attempts.machine_memory_mib() == 2
+    (tmp_path / "memory.max").write_text("max\n")
+    assert attempts.machine_memory_mib() > 2
+
+
 def test_within_its_bounds_it_runs_on():
     attempt = Attempt(FakeProcess(), Limits(100.0, 100.0))
     assert attempt.poll() is None
