@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
-from jaxtyping import Bool, Float, Int
+import numpy as np
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from fusionzoo.spec import FeatureSpec, Modality, Need, TaskSpec
@@ -325,6 +326,35 @@ class AbstractFusion(nn.Module):
         """
 
 
+class AbstractAugmentation:
+    """Changes the images of one modality at random while training.
+
+    What is drawn comes from the cases' keys and nothing else, so that a case is changed in the same
+    way whatever batch it is in and wherever a run was interrupted.
+    """
+
+    source: ClassVar[str] = ""
+    #: Kinds of modality that it changes.
+    accepts: ClassVar[frozenset[str]] = frozenset({"image", "volume"})
+    #: As `AbstractEncoder.small`.
+    small: ClassVar[Mapping[str, Any]] = {}
+
+    def __init__(self, modality: Modality):
+        self.modality = modality
+
+    def __call__(
+        self, x: Float[Tensor, "batch channels *space"], keys: Shaped[np.ndarray, " batch"]
+    ) -> Float[Tensor, "batch channels *space"]:
+        """A changed copy of the batch.
+
+        Args:
+            x: Images or volumes.
+            keys: One uint64 per case, a hash of seed, epoch, case and copy;
+                `fusionzoo.data.transforms.uniform` makes numbers of them.
+        """
+        raise NotImplementedError
+
+
 class AbstractHead(nn.Module):
     """From one vector to logits for every task."""
 
@@ -355,6 +385,7 @@ class AbstractHead(nn.Module):
 
 
 __all__ = [
+    "AbstractAugmentation",
     "AbstractEncoder",
     "AbstractFusion",
     "AbstractHead",

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import PathFinder
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import NoneType, UnionType
@@ -31,6 +32,7 @@ FOLDERS: Mapping[str, str] = {
     "fusion": "fusions",
     "head": "heads",
     "dataset": "data/datasets",
+    "augmentation": "data/augmentations",
     "system": "systems",
 }
 PLURALS: Mapping[str, str] = {kind: folder.rpartition("/")[2] for kind, folder in FOLDERS.items()}
@@ -45,7 +47,7 @@ class Entry:
     """One part, as known without importing it.
 
     Args:
-        kind: encoder, neck, fusion, head, dataset or system.
+        kind: One of `FOLDERS`.
         name: What spec strings call it.
         origin: `fusionzoo`, `notebook`, or the distribution and version of a plugin.
         target: Module and class as `module:Class`; for built-ins the module, for systems the file.
@@ -58,14 +60,17 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """First line of the part's docstring, from its file; empty for parts from elsewhere."""
-        if self.origin != "fusionzoo":
-            return ""
-        path = Path(self.target) if self.kind == "system" else _module_path(self.target)
-        if self.kind == "system":
+        """First line of the docstring of the part's file, which isn't imported; empty without."""
+        if self.kind == "system" and self.origin == "fusionzoo":
             import tomllib
 
-            return str(tomllib.loads(path.read_text(encoding="utf-8")).get("summary", ""))
+            text = Path(self.target).read_text(encoding="utf-8")
+            return str(tomllib.loads(text).get("summary", ""))
+        path = None
+        if self.origin != "notebook":
+            path = _module_path(self.target.partition(":")[0])
+        if path is None or not path.is_file():
+            return ""
         doc = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
         return doc.partition("\n")[0]
 
@@ -85,8 +90,12 @@ _notebook: dict[tuple[str, str], type] = {}
 _broken: dict[tuple[str, str, str], BrokenPlugin] = {}
 
 
-def _module_path(module: str) -> Path:
-    return _PACKAGE.parent.joinpath(*module.split(".")).with_suffix(".py")
+def _module_path(module: str) -> Path | None:
+    """The file of a module inside of a package, found without importing either."""
+    package, *inner = module.split(".")
+    spec = PathFinder.find_spec(package)
+    places = spec.submodule_search_locations if spec is not None else None
+    return Path(next(iter(places))).joinpath(*inner).with_suffix(".py") if places else None
 
 
 @cache

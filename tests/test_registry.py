@@ -299,7 +299,7 @@ def test_a_name_may_stand_for_two_kinds():
             Toy,
             BadOption,
             "There is no kind of part called 'fuson'. Closest: fusion. "
-            "Kinds: encoder, neck, fusion, head, dataset, system.",
+            "Kinds: encoder, neck, fusion, head, dataset, augmentation, system.",
         ),
         (
             "fusion",

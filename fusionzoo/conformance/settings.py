@@ -36,6 +36,12 @@ _SIZES: Mapping[ModalityKind, tuple[tuple[int, tuple[int, ...]], ...]] = {
     "volume": ((1, (8, 32, 32)), (2, (12, 48, 40)), (1, (16, 32, 64)), (1, (32, 32, 32))),
     "table": ((5, ()), (12, ()), (1, ())),
 }
+#: What fusions are tried on, behind three stages of stride 2.
+_SMALL_SIZES: Mapping[ModalityKind, tuple[tuple[int, tuple[int, ...]], ...]] = {
+    "image": ((3, (16, 16)), (1, (32, 16))),
+    "volume": ((1, (8, 16, 16)), (2, (8, 32, 16))),
+    "table": ((5, ()), (12, ())),
+}
 #: Sizes of one kind that are enough.
 _ENOUGH = 3
 #: Modalities of each set that a fusion is tried on; a name begins with its kind.
@@ -47,6 +53,8 @@ _SETS = (
     ("table", "table_2"),
     ("image", "image_2", "table"),
 )
+#: So many sets are tried at two sizes, the others at one.
+_SETS_OF_TWO_SIZES = 2
 _JOIN = "concat"
 
 
@@ -137,8 +145,8 @@ def _of_fusion(subject: Subject) -> Iterator[Setting]:
     cls = subject.cls
     most = cls.max_modalities or max(map(len, _SETS))
     fits = [names for names in _SETS if cls.min_modalities <= len(names) <= most]
-    for names in fits:
-        for number in range(2):
+    for place, names in enumerate(fits):
+        for number in range(2 if place < _SETS_OF_TWO_SIZES else 1):
             yield _fusion_setting(subject, names, number)
 
 
@@ -146,7 +154,7 @@ def _fusion_setting(subject: Subject, names: tuple[str, ...], number: int) -> Se
     modalities = []
     for name in names:
         kind = next(kind for kind in _KINDS if name.startswith(kind))
-        channels, size = _SIZES[kind][number]
+        channels, size = _SMALL_SIZES[kind][number]
         modalities.append(Modality(name, kind, channels, size))
     data = DataSpec("conformance", tuple(modalities), TASKS, {subject.name: subject.options})
     fusion = subject.name if "join" in subject.cls.places else f"{subject.name}+{_JOIN}"

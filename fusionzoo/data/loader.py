@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fusionzoo.data.augmentation_chain import AugmentationChain
 from fusionzoo.data.dataset import AbstractDataset
 from fusionzoo.data.tabular import TableEncoder
 from fusionzoo.data.transforms import Augmentation, augment, case_keys, uniform
@@ -61,7 +62,7 @@ class CaseLoader:
         batch_size: int,
         seed: int = 0,
         train: bool = False,
-        augmentation: Mapping[str, Augmentation] | None = None,
+        augmentation: Mapping[str, Augmentation | AugmentationChain] | None = None,
         balance: str = "none",
         task: str | None = None,
         num_workers: int = 0,

@@ -17,7 +17,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from fusionzoo.errors import BadOption
+from fusionzoo import registry
+from fusionzoo.data.augmentation_chain import AugmentationChain, augmentations_by_name
+from fusionzoo.errors import BadOption, UnknownComponent
 from fusionzoo.spec import Modality
 
 GOLDEN_GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -105,7 +107,7 @@ CHOICES = ("auto", "none", "iimgf_net", "iimgf_net_official")
 
 def default_augmentations(
     modalities: Iterable[Modality], preset: str = "auto"
-) -> dict[str, Augmentation]:
+) -> dict[str, Augmentation | AugmentationChain]:
     """What happens to each image and volume.
 
     `auto` is the preset of its kind, `none` nothing. `iimgf_net` gives every image the chain of
@@ -113,16 +115,22 @@ def default_augmentations(
     gives it as the release does, which hands the second image over as the mask of the first: the
     first image of the data set (`clinic`) has it in full, on values from 0 to 1; every other one
     (`derm`) keeps its brightness and contrast and is interpolated by its nearest pixel. Volumes
-    have `auto` in both.
+    have `auto` in both. Anything else names augmentations of plugins, in a chain.
 
     Raises:
-        BadOption: There is no such preset.
+        BadOption: There is no such augmentation, or it doesn't take that option.
     """
-    if preset not in CHOICES:
-        raise BadOption(f"There is no augmentation {preset!r}. Use one of: {', '.join(CHOICES)}.")
     pictured = [modality for modality in modalities if modality.kind != "table"]
+    if preset not in CHOICES:
+        try:
+            return {**augmentations_by_name(preset, pictured)}
+        except UnknownComponent as error:
+            known = ", ".join([*CHOICES, *registry.names("augmentation")])
+            raise BadOption(f"There is no augmentation {preset!r}. Use one of: {known}.") from error
     images = [modality.name for modality in pictured if modality.kind == "image"]
-    found = {m.name: PRESETS["none" if preset == "none" else m.kind] for m in pictured}
+    found: dict[str, Augmentation | AugmentationChain] = {
+        m.name: PRESETS["none" if preset == "none" else m.kind] for m in pictured
+    }
     if preset == "iimgf_net":
         found |= dict.fromkeys(images, _CHAIN)
     elif preset == "iimgf_net_official":
@@ -158,7 +166,7 @@ def uniform(keys: np.ndarray, count: int, stream: str = "") -> np.ndarray:
 
 def augment(
     x: Float[Tensor, "batch channels *space"],
-    augmentation: Augmentation,
+    augmentation: Augmentation | AugmentationChain,
     keys: np.ndarray,
     *,
     modality: str = "",
@@ -172,6 +180,8 @@ def augment(
         modality: Name that keeps intensity, noise and colour apart between the modalities of a
             case.
     """
+    if isinstance(augmentation, AugmentationChain):
+        return augmentation(x, keys)
     if augmentation.unit:
         _refuse_other_values(x, modality)
     changed = _intensity(_geometry(x, augmentation, keys), augmentation, keys, modality)

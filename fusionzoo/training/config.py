@@ -9,8 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fusionzoo.errors import BadOption, nearest
+from fusionzoo import registry
+from fusionzoo.errors import BadOption, FusionZooError, nearest
+from fusionzoo.grammar import parse_chain
 from fusionzoo.registry import in_words, value_fits
+
+
+#: What `augment` may say beside the names of plugins' augmentations.
+AUGMENT = ("auto", "none", "iimgf_net", "iimgf_net_official")
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,8 @@ class TrainConfig:
         augment: `auto` changes images and volumes of the training part at random, each kind in its
             way; `none` does not. `iimgf_net` and `iimgf_net_official` give images what IIMGF-Net's
             released code does, on all images alike and as it is there: see
-            `fusionzoo.data.transforms.default_augmentations`.
+            `fusionzoo.data.transforms.default_augmentations`. Anything else names augmentations of
+            plugins, in a chain: `flip_some+add_noise(level=0.1)`.
         views: Augmented passes over the training part whose frozen features are cached; 0 caches
             the plain one only.
         encoder_first: Whether a branch with necks trains its encoder alone first and freezes it for
@@ -83,7 +90,7 @@ class TrainConfig:
     monitor: Literal["loss", "auroc", "accuracy"] = "loss"
     loss: Literal["bce", "focal"] = "bce"
     balance: Literal["none", "oversample", "weighted"] = "none"
-    augment: Literal["auto", "none", "iimgf_net", "iimgf_net_official"] = "auto"
+    augment: str = "auto"
     views: int = 8
     encoder_first: bool = False
     frozen: Literal["eval", "train"] = "eval"
@@ -109,6 +116,7 @@ class TrainConfig:
         for name in ("warmup", "ema", "momentum", "dampening"):
             if not 0 <= getattr(self, name) < 1:
                 problems.append(f"{name} must be in [0, 1), not {getattr(self, name)}.")
+        problems += _wrong_augmentation(self.augment)
         if problems:
             raise BadOption("\n".join(problems))
 
@@ -145,3 +153,20 @@ class TrainConfig:
     def to_json(self) -> dict[str, Any]:
         """Plain values by name."""
         return dataclasses.asdict(self)
+
+
+def _wrong_augmentation(text: str) -> list[str]:
+    """What is wrong with `augment`: one of `AUGMENT`, or parts of plugins in a chain."""
+    if text in AUGMENT:
+        return []
+    try:
+        named = [call.name for call in parse_chain(text).calls]
+    except FusionZooError as error:
+        return [f"augment={text!r} can't be read: {error}"]
+    known = [*AUGMENT, *registry.names("augmentation")]
+    return [
+        f"There is no augmentation {name!r}. {nearest(name, known)}augment takes: "
+        f"{', '.join(known)}."
+        for name in named
+        if name not in known or (name in AUGMENT and len(named) > 1)
+    ]

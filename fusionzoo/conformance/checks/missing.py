@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from fusionzoo.conformance.examination import Check, Examination, difference, features_only, run
-from fusionzoo.conformance.probes import FusionProbe
+from fusionzoo.conformance.probes import FusionProbe, Probe
 from fusionzoo.conformance.quiet import seeded
 from fusionzoo.conformance.report import Fault, Inapplicable
 from fusionzoo.conformance.settings import CASES, Setting
@@ -17,7 +17,7 @@ _ROUNDING = 1e-4
 def check_missing(examined: Examination) -> None:
     """Each modality in turn is taken away from some cases, then from all."""
     for setting in examined.each_kind:
-        probe = setting.build()
+        probe, learning = setting.build(), setting.build().train()
         assert isinstance(probe, FusionProbe)
         policy = probe.fusion.missing
         if policy not in _POLICIES:
@@ -28,7 +28,7 @@ def check_missing(examined: Examination) -> None:
             if policy == "refuse":
                 _refused(probe, setting, name)
             else:
-                _taken(probe, setting, name)
+                _taken(probe, learning, setting, name)
 
 
 def _refused(probe: FusionProbe, setting: Setting, name: str) -> None:
@@ -42,7 +42,7 @@ def _refused(probe: FusionProbe, setting: Setting, name: str) -> None:
     )
 
 
-def _taken(probe: FusionProbe, setting: Setting, name: str) -> None:
+def _taken(probe: FusionProbe, learning: Probe, setting: Setting, name: str) -> None:
     """Some cases without it, and then all: everything finite, and the others as they were."""
     inputs = setting.inputs()
     whole = features_only(run(probe, inputs))
@@ -64,7 +64,7 @@ def _taken(probe: FusionProbe, setting: Setting, name: str) -> None:
         if apart:
             raise Fault(f"{where}, {apart} for the cases that have it.")
         _unread(probe, lacking, present, name, gone, where)
-        _trained(setting, lacking, present, where)
+        _trained(learning, lacking, present, where)
 
 
 def _unread(
@@ -95,10 +95,10 @@ def _final(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _trained(
-    setting: Setting, lacking: dict[str, Tensor], present: dict[str, Tensor], where: str
+    probe: Probe, lacking: dict[str, Tensor], present: dict[str, Tensor], where: str
 ) -> None:
-    """A training step with them has a finite loss and finite gradients."""
-    probe = setting.build().train()
+    """Training with them has a finite loss and finite gradients."""
+    probe.zero_grad(set_to_none=True)
     with seeded(0):
         outputs = probe(lacking, present)
     for output, x in outputs.items():

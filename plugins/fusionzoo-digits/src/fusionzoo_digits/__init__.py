@@ -1,0 +1,1 @@
+"""Handwritten digits in six views, for fusionzoo."""
