@@ -146,7 +146,7 @@ def _description(run: FinishedRun, exportable: Exportable, found: Export) -> dic
     encoders = run.encoders()
     inputs: list[dict[str, Any]] = []
     for modality in exportable.modalities:
-        told = {"name": modality.name, "kind": modality.kind, "dtype": "float32"}
+        told: dict[str, Any] = {"name": modality.name, "kind": modality.kind, "dtype": "float32"}
         told |= {"shape": ["batch", *modality.shape]}
         if modality.name in encoders:
             encoder = encoders[modality.name]

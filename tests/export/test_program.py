@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from jaxtyping import config
 
 from fusionzoo.errors import BadOption
 from fusionzoo.export.program import Exportable, trace
@@ -59,7 +60,15 @@ def test_any_number_of_cases_with_any_modality_absent(spec):
         assert not torch.equal(without["bad"][0], whole["bad"][0])
 
 
-def test_scans_are_written_out():
+@pytest.fixture
+def unchecked():
+    """Without shape checks, which read a symbol for the batch as a number."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
+
+
+def test_scans_are_written_out(unchecked):
     spec = "derm=vmamba(channels=8, depths=[1, 1, 1, 1], num_stages=1) -> linear"
     exportable = Exportable(assemble(spec, DATA), DATA).eval()
     assert exportable.names == ("derm",)
