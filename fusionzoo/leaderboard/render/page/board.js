@@ -87,7 +87,7 @@
           this.limit += 200;
           this.fill();
         }
-      }, { rootMargin: "600px" }).observe(this.count.ownerDocument.body.appendChild(this.sentinel()));
+      }, { rootMargin: "600px" }).observe(this.sentinel());
     }
 
     sentinel() {
