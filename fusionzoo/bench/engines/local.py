@@ -82,8 +82,9 @@ class LocalEngine:
         self._places = _places(resources)
         self._free = list(self._places)
         self.cold_because = may_fork() if warm else "it was asked for"
-        gc.collect()
-        gc.freeze()  # a collection in a fork would copy every page that it looks at
+        if not self.cold_because:
+            gc.collect()
+            gc.freeze()  # a collection in a fork would copy every page that it looks at
 
     def free(self) -> int:
         """How many more cells it takes on now."""
