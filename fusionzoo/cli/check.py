@@ -18,7 +18,10 @@ _COLOURS: Mapping[Status, str] = {"passed": "green", "failed": "red", "not run":
 
 @click.command()
 @click.argument("component")
-@click.option("--kind", help="encoder, neck, fusion, head or dataset, where a name is of several.")
+@click.option(
+    "--kind",
+    help="Kind of the component, where a name is one of several: encoder or head, for mlp.",
+)
 @click.option("--slow", is_flag=True, help="Run torch.compile and torch.export too.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def command(component: str, kind: str | None, slow: bool, as_json: bool) -> None:

@@ -23,7 +23,7 @@ def check(
     Args:
         component: A class; a name with options if wanted (`penet3d(width=0.25)`); `module:Class`;
             the path of a Python file; an open data set; or a `Subject`.
-        kind: encoder, neck, fusion, head or dataset, where a name is one of several.
+        kind: encoder, neck, fusion, head, dataset or augmentation, where a name is one of several.
         name: What a class that isn't registered is to be called.
         slow: Whether to run `torch.compile` and `torch.export` too, some seconds each.
 

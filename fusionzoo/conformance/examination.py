@@ -13,6 +13,7 @@ from fusionzoo.conformance.settings import Setting
 from fusionzoo.conformance.subject import Subject
 
 MODELS = frozenset({"encoder", "neck", "fusion", "head"})
+EVERY = MODELS | {"dataset", "augmentation"}
 
 
 @dataclass

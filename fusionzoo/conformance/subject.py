@@ -14,7 +14,13 @@ from fusionzoo import registry
 from fusionzoo.data.dataset import AbstractDataset
 from fusionzoo.errors import BadOption, PluginError, UnknownComponent, nearest
 from fusionzoo.grammar import Call, parse_chain
-from fusionzoo.interface import AbstractEncoder, AbstractFusion, AbstractHead, AbstractNeck
+from fusionzoo.interface import (
+    AbstractAugmentation,
+    AbstractEncoder,
+    AbstractFusion,
+    AbstractHead,
+    AbstractNeck,
+)
 
 #: Kinds that the kit knows, with the class that each is a subclass of.
 BASES: Mapping[str, type] = {
@@ -23,6 +29,7 @@ BASES: Mapping[str, type] = {
     "fusion": AbstractFusion,
     "head": AbstractHead,
     "dataset": AbstractDataset,
+    "augmentation": AbstractAugmentation,
 }
 
 
@@ -31,7 +38,7 @@ class Subject:
     """A component under examination.
 
     Args:
-        kind: encoder, neck, fusion, head or dataset.
+        kind: encoder, neck, fusion, head, dataset or augmentation.
         name: What spec strings call it.
         cls: Its class.
         origin: Where it comes from.

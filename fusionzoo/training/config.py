@@ -14,7 +14,6 @@ from fusionzoo.errors import BadOption, FusionZooError, nearest
 from fusionzoo.grammar import parse_chain
 from fusionzoo.registry import in_words, value_fits
 
-
 #: What `augment` may say beside the names of plugins' augmentations.
 AUGMENT = ("auto", "none", "iimgf_net", "iimgf_net_official")
 

@@ -14,7 +14,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from fusionzoo.data.dataset import AbstractDataset
+from fusionzoo.data.transforms import uniform
 from fusionzoo.interface import (
+    AbstractAugmentation,
     AbstractEncoder,
     AbstractFusion,
     AbstractHead,
@@ -622,4 +624,56 @@ class SuggestsWhatIsNotThere(SoundData):
         self.spec = replace(self.spec, suggestions={"mlp": {"width": 8}})
 
 
-SOUND = (SoundEncoder, SoundNeck, SoundFusion, SoundHead, SoundData)
+# Augmentations.
+
+
+@component(source="this test")
+class SoundAugmentation(AbstractAugmentation):
+    """y = x + d, with d drawn once a case.
+
+    Args:
+        modality: An image or a volume.
+
+    Returns: the same shape
+    Example:
+        >>> 2 * 2
+        4
+    """
+
+    def __call__(self, x: Any, keys: Any) -> Any:
+        drawn = torch.from_numpy(uniform(keys, 1, "sound")).to(x)
+        return x + drawn.reshape(-1, *(1 for _ in x.shape[1:]))
+
+
+@breaks("shapes", "It changes the batch of image (3, 16, 16) itself; give a changed copy.")
+class ChangesInPlace(SoundAugmentation):
+    def __call__(self, x: Any, keys: Any) -> Any:
+        return x.add_(super().__call__(x, keys) - x)
+
+
+@breaks("shapes", "Of image (3, 16, 16) it makes torch.float32 (6, 3, 16, 15)")
+class CropsAColumn(SoundAugmentation):
+    def __call__(self, x: Any, keys: Any) -> Any:
+        return super().__call__(x, keys)[..., :-1]
+
+
+@breaks("keys", "it draws from torch's generator; draw from the keys.")
+class DrawsFromTheProcess(SoundAugmentation):
+    def __call__(self, x: Any, keys: Any) -> Any:
+        return x + torch.rand(())
+
+
+@breaks("keys", "a case alone is changed in another way")
+class LooksAtTheWholeBatch(SoundAugmentation):
+    def __call__(self, x: Any, keys: Any) -> Any:
+        return super().__call__(x, keys) - x.mean()
+
+
+@breaks("use", "Using it prints 'hello'")
+class PrintsWhenUsed(SoundAugmentation):
+    def __call__(self, x: Any, keys: Any) -> Any:
+        sys.stdout.write("hello")
+        return super().__call__(x, keys)
+
+
+SOUND = (SoundEncoder, SoundNeck, SoundFusion, SoundHead, SoundData, SoundAugmentation)

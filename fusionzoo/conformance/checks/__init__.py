@@ -1,6 +1,7 @@
 """Every check, in the order of a report: what is said first, what it costs to run last."""
 
 from fusionzoo.conformance.checks import (
+    augmentation,
     compiling,
     dataset,
     description,
@@ -23,6 +24,7 @@ CHECKS: tuple[Check, ...] = (
     *moving.CHECKS,
     *compiling.CHECKS,
     *dataset.CHECKS,
+    *augmentation.CHECKS,
 )
 
 __all__ = ["CHECKS"]

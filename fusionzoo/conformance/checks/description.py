@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import torch
 
 from fusionzoo import registry
-from fusionzoo.conformance.examination import MODELS, Check, Examination
+from fusionzoo.conformance.examination import EVERY, Check, Examination
 from fusionzoo.conformance.report import Fault, Inapplicable
 from fusionzoo.errors import FusionZooError
 from fusionzoo.grammar import Call, is_name, parse_chain
@@ -102,7 +102,7 @@ def check_options(examined: Examination) -> None:
             wrong.append(f"'{parameter.name}' has no annotation")
         elif parameter.default is not inspect.Parameter.empty:
             wrong += _default_fits(examined, parameter.name, parameter.default)
-    given = {"encoder": 1, "neck": 1, "fusion": 1, "head": 2, "dataset": 0}[examined.subject.kind]
+    given = {"head": 2, "dataset": 0}.get(examined.subject.kind, 1)
     positional = [p.name for p in parameters if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
     wrong += [f"'{name}' is no keyword-only option" for name in positional[given:]]
     if wrong:
@@ -130,24 +130,24 @@ CHECKS = (
         "name",
         "Spec strings can say its name, and no other part of its kind has it.",
         check_name,
-        MODELS | {"dataset"},
+        EVERY,
     ),
     Check(
         "docstring",
         "Its docstring says what it is, where it comes from, and what every argument means.",
         check_docstring,
-        MODELS | {"dataset"},
+        EVERY,
     ),
     Check(
         "example",
         "The example in its docstring does what it shows.",
         check_example,
-        MODELS | {"dataset"},
+        EVERY,
     ),
     Check(
         "options",
         "Its options are keyword-only and annotated, and their defaults can be written in a spec.",
         check_options,
-        MODELS | {"dataset"},
+        EVERY,
     ),
 )
