@@ -1,12 +1,8 @@
-"""Reads the folder of Derm7pt's release, as it is unpacked: two tables, three lists and the images.
+"""Reads the folder of Derm7pt's release, as it is unpacked: a table, three lists and images.
 
-```text
-release_v0/images/NEL/NEL025.JPG ...    a folder per source; names in upper and lower case
-release_v0/meta/meta.csv                one row a case
-release_v0/meta/train_indexes.csv       column `indexes`: rows of meta.csv, counted from 0
-release_v0/meta/valid_indexes.csv
-release_v0/meta/test_indexes.csv
-```
+Below `release_v0` there are `meta/meta.csv` with one row a case; `meta/train_indexes.csv`,
+`valid_indexes.csv` and `test_indexes.csv`, whose column `indexes` has rows of `meta.csv`, counted
+from 0; and `images/NEL/NEL025.JPG` and so on, a folder per source, in upper and lower case.
 """
 
 from __future__ import annotations
