@@ -64,6 +64,12 @@ from fusionzoo.errors import BadOption
     is_flag=True,
     help="Delete what an earlier run of the same settings left, and start again.",
 )
+@click.option(
+    "--logger",
+    "loggers",
+    multiple=True,
+    help="Also log to tensorboard, mlflow or wandb (each an extra); repeatable.",
+)
 def command(
     spec: str | None,
     system: str | None,
@@ -86,6 +92,7 @@ def command(
     out: str,
     resume: bool,
     fresh: bool,
+    loggers: tuple[str, ...],
 ) -> None:
     """Train a combo on a data set, test it, and leave a record.
 
@@ -101,12 +108,14 @@ def command(
     from rich.console import Console
 
     from fusionzoo.api import execute, open_run, plan_run
+    from fusionzoo.cli._loggers import open_loggers, tell_results
     from fusionzoo.cli._options import chosen_combo
     from fusionzoo.cli._progress import TerminalProgress
     from fusionzoo.cli._results import print_results
     from fusionzoo.data.open import dataset_text, open_dataset
     from fusionzoo.models.weights import filled_from
     from fusionzoo.systems import load_system
+    from fusionzoo.training.loggers.logger import Observers
 
     console = Console(soft_wrap=True)
     opened = open_dataset(dataset)
@@ -139,11 +148,16 @@ def command(
     )
     for warning in opened.warnings:
         console.print(f"[yellow]{warning}[/yellow]", highlight=False)
-    with TerminalProgress(console) as progress:
+    folder = Path(out) / planned.run_id
+    with (
+        open_loggers(loggers, folder, planned.run_id, planned.identity) as told,
+        TerminalProgress(console) as progress,
+    ):
+        observer = Observers([progress, *told])
         record = execute(
-            planned, device=device, out=out, resume=resume, fresh=fresh, observer=progress
+            planned, device=device, out=out, resume=resume, fresh=fresh, observer=observer
         )
-    folder = Path(out) / record.run_id
+        tell_results(told, record)
     print_results(console, record.evaluation, open_run(folder).main)
     seconds = record.cost.train_seconds or 0
     console.print(
