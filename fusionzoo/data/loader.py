@@ -48,6 +48,9 @@ class CaseLoader:
         cache_mib: Most memory that decoded images may take, in MiB; modalities that need more are
             read anew.
         modalities: Those to read; all of the data set's where not given.
+        part: Which part of each batch to give, and how many parts there are, for processes that
+            train one model together. A batch with fewer cases than parts gives its first case to
+            those that would have none.
 
     Raises:
         BadOption: No such balance or task, no case, no batch size, or a table has no encoder.
@@ -68,6 +71,7 @@ class CaseLoader:
         num_workers: int = 0,
         cache_mib: int = CACHE_MIB,
         modalities: Collection[str] | None = None,
+        part: tuple[int, int] = (0, 1),
     ):
         self.dataset = dataset
         self.indices = np.asarray(indices, dtype=np.int64)
@@ -81,6 +85,7 @@ class CaseLoader:
         self.balance = balance if train else "none"
         self.task = task or dataset.spec.tasks[0].name
         self.num_workers = num_workers
+        self.part = part
         self._refuse(balance, encoders)
         self._present = {
             m.name: dataset.present(m.name)[self.indices] for m in dataset.spec.modalities
@@ -135,10 +140,10 @@ class CaseLoader:
                 yield ready
 
     def batch(self, number: int) -> Batch:
-        """Batch `number` of this epoch."""
-        chosen = slice(number * self.batch_size, (number + 1) * self.batch_size)
-        places, rows = self._places[chosen], self.indices[self._places[chosen]]
-        keys = case_keys(self.seed, self.epoch, rows, self._copies[chosen])
+        """Batch `number` of this epoch, or this loader's part of it."""
+        places, copies = (of[self._chosen(number)] for of in (self._places, self._copies))
+        rows = self.indices[places]
+        keys = case_keys(self.seed, self.epoch, rows, copies)
         inputs = {}
         for modality in self.modalities:
             name = modality.name
@@ -156,6 +161,20 @@ class CaseLoader:
             targets={name: codes[places] for name, codes in self._targets.items()},
             index=torch.from_numpy(rows),
         )
+
+    def sizes(self, number: int) -> tuple[int, ...]:
+        """Cases of each part of batch `number`; 0 for a part that got a case to go on with."""
+        first = number * self.batch_size
+        count = min(self.batch_size, len(self._places) - first)
+        parts = self.part[1]
+        return tuple(len(range(part, count, parts)) for part in range(parts))
+
+    def _chosen(self, number: int) -> slice:
+        """Where the cases of this loader's part of a batch are."""
+        part, parts = self.part
+        first = number * self.batch_size
+        end = min(first + self.batch_size, len(self._places))
+        return slice(first + part, end, parts) if first + part < end else slice(first, first + 1)
 
     def _refuse(self, balance: str, encoders: Mapping[str, TableEncoder]) -> None:
         tasks = [task.name for task in self.dataset.spec.tasks]

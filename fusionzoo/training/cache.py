@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from fusionzoo.interface import Batch, Features
 from fusionzoo.models.model import Feature, FusionModel
+from fusionzoo.training.processes import Loader, over_batches
 
 
 class FeatureCache:
@@ -83,16 +85,16 @@ def cached_bytes(
 
 
 def encode_all(
-    trunk: nn.Module,
-    model: FusionModel,
-    feature: Feature,
-    loader: Iterable[Batch],
-    device: torch.device,
+    trunk: nn.Module, model: FusionModel, feature: Feature, loader: Loader, fabric: Fabric
 ) -> Iterable[tuple[Tensor, Features]]:
-    """One stream's features, batch by batch, in evaluation mode."""
+    """One stream's features, batch by batch, in evaluation mode; processes take turns."""
     trunk.eval()
-    for batch in loader:
-        batch = batch.to(device)
+
+    def encode(batch: Batch) -> tuple[Tensor, Features]:
+        batch = batch.to(fabric.device)
         with torch.inference_mode():
             encoded = trunk(model.read(feature, batch))
-        yield batch.index, encoded
+        pyramid = isinstance(encoded, list)
+        return batch.index.cpu(), [x.cpu() for x in encoded] if pyramid else encoded.cpu()
+
+    return over_batches(fabric, loader, encode)

@@ -4,11 +4,11 @@ import copy
 import math
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -29,21 +29,17 @@ from fusionzoo.training.checkpoint import (
 )
 from fusionzoo.training.config import TrainConfig
 from fusionzoo.training.observer import EpochReport, Observer
+from fusionzoo.training.processes import (
+    Loader,
+    Norms,
+    Share,
+    gathered,
+    mean_over_processes,
+    over_batches,
+    share_of,
+    synchronized,
+)
 from fusionzoo.training.score import ValidationScores, validation_scores
-
-
-@runtime_checkable
-class Loader(Protocol):
-    """What the loop needs of a loader: batches, their number, an order that the epoch fixes."""
-
-    def __iter__(self) -> Iterator[Batch]: ...
-
-    def __len__(self) -> int: ...
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the order and the augmentation of an epoch."""
-        ...
-
 
 #: From the index of the cases in a batch and the epoch to streams that were encoded before.
 Known = Callable[[Tensor, int], Mapping[str, Any]]
@@ -90,21 +86,29 @@ def total_loss(
     tasks: Sequence[TaskSpec],
     supervised: Mapping[str, float],
     kind: Literal["bce", "focal"],
+    share: Share | None = None,
 ) -> Tensor:
     """Weighted sum over supervised outputs of the mean task loss, plus the auxiliary losses.
 
-    An output that bears the name of a modality learns from the cases that have it.
+    An output that bears the name of a modality learns from the cases that have it. Where other
+    processes have parts of the batch too, `share` says how much each mean here counts.
     """
     by_name = {"final": output.logits, **output.by_output}
     loss = sum(output.losses.values(), torch.zeros((), device=batch.index.device))
+    loss = loss * share.cases if share else loss
     for name, weight in supervised.items():
         for task in tasks:
-            targets = batch.targets[task.name]
-            if name in present:
-                targets = torch.where(present[name], targets, -1)
+            targets = _targets(batch, present, name, task)
             one = task_loss(by_name[name][task.name].float(), targets, task, kind=kind)
-            loss = loss + weight * one / len(tasks)
+            weight_here = weight * share.labels[name, task.name] if share else weight
+            loss = loss + weight_here * one / len(tasks)
     return loss
+
+
+def _targets(batch: Batch, present: Mapping[str, Tensor], name: str, task: TaskSpec) -> Tensor:
+    """What an output learns of a task: -1 where there is nothing to learn."""
+    targets = batch.targets[task.name]
+    return torch.where(present[name], targets, -1) if name in present else targets
 
 
 def _optimizer(stage: nn.Module, config: TrainConfig, lr: float) -> torch.optim.Optimizer:
@@ -187,11 +191,20 @@ class StageTrainer:
         self.lr = lr
         self.reports: list[EpochReport] = []
         self.best: dict[str, Tensor] | None = None
+        self._norms, self._told = Norms(), False
         self.supervised = stage.model.supervised
 
     def run(self, train: Loader, val: Loader) -> list[EpochReport]:
-        """Train to the end, from the last checkpoint where there is one."""
-        seed_everything(_stream(self.seed, self.name))
+        """Train to the end, from the last checkpoint where there is one.
+
+        Of several processes, each takes its part of a training batch and its turn at validation.
+        """
+        with synchronized(self.stage, self.fabric) as self._norms:
+            return self._run(train, val)
+
+    def _run(self, train: Loader, val: Loader) -> list[EpochReport]:
+        rank = self.fabric.global_rank
+        seed_everything(_stream(self.seed, f"{self.name}/{rank}" if rank else self.name))
         optimizer = _optimizer(self.stage, self.config, self.lr)
         wrapped, optimizer = self.fabric.setup(self.stage, optimizer)
         averaged = WeightAverage(self.stage, self.config.ema) if self.config.ema else None
@@ -246,8 +259,9 @@ class StageTrainer:
         """All steps of one epoch; the mean loss."""
         self.stage.train()
         steps, total = len(train), len(train) * self.epochs
-        running = 0.0
+        running, several = 0.0, self.fabric.world_size > 1
         for number, batch in enumerate(train):
+            self._norms.counts = not several or train.sizes(number)[self.fabric.global_rank] > 0
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * learning_rate_share(
                     epoch * steps + number, total, self.config
@@ -255,7 +269,10 @@ class StageTrainer:
             batch = batch.to(self.fabric.device)
             output = wrapped(batch, self.known(batch.index, epoch))
             present = self.stage.model.context(batch).present
-            loss = total_loss(output, batch, present, self.tasks, self.supervised, self.config.loss)
+            share = self._share(output, batch, present, train.sizes(number)) if several else None
+            loss = total_loss(
+                output, batch, present, self.tasks, self.supervised, self.config.loss, share
+            )
             optimizer.zero_grad()
             self.fabric.backward(loss)
             if self.config.clip:
@@ -267,25 +284,46 @@ class StageTrainer:
                 averaged.update()
             running += float(loss.detach())
             self.observer.step(self.name)
-        return running / steps
+        return mean_over_processes(self.fabric, running / steps)
+
+    def _share(
+        self,
+        output: ModelOutput,
+        batch: Batch,
+        present: Mapping[str, Tensor],
+        sizes: tuple[int, ...],
+    ) -> Share:
+        """How much this process's losses count in those of the whole batch."""
+        if output.losses and not self._told:
+            self._told = True
+            self.observer.note(
+                f"The loss {' and '.join(map(repr, output.losses))} sees the cases of each process "
+                "alone; where it compares cases with each other, one process gives other numbers."
+            )
+        labelled = {
+            (name, task.name): int((_targets(batch, present, name, task) >= 0).sum())
+            for name in self.supervised
+            for task in self.tasks
+        }
+        return share_of(self.fabric, sizes, labelled)
 
     @torch.no_grad()
     def _validate(self, val: Loader) -> ValidationScores:
         """Scores on the validation part."""
         self.stage.eval()
-        logits: dict[str, list[Tensor]] = {task.name: [] for task in self.tasks}
-        targets: dict[str, list[Tensor]] = {task.name: [] for task in self.tasks}
-        for batch in val:
-            batch = batch.to(self.fabric.device)
-            output = self.stage(batch, self.known(batch.index, -1))
-            for task in self.tasks:
-                logits[task.name].append(output.logits[task.name].float().cpu())
-                targets[task.name].append(batch.targets[task.name].cpu())
-        return validation_scores(
-            {name: torch.cat(parts) for name, parts in logits.items()},
-            {name: torch.cat(parts) for name, parts in targets.items()},
-            self.tasks,
+        judged = list(over_batches(self.fabric, val, self._judge))
+        logits, targets = (
+            {task.name: torch.cat([one[k][task.name] for one in judged]) for task in self.tasks}
+            for k in (0, 1)
         )
+        return validation_scores(logits, targets, self.tasks)
+
+    def _judge(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Logits and targets of a validation batch, by task."""
+        batch = batch.to(self.fabric.device)
+        output = self.stage(batch, self.known(batch.index, -1))
+        logits = {task.name: output.logits[task.name].float().cpu() for task in self.tasks}
+        return logits, {task.name: batch.targets[task.name].cpu() for task in self.tasks}
 
     def _score(self, loss: float, auroc: float, accuracy: float) -> float:
         """The score that is watched, higher being better."""
@@ -312,7 +350,10 @@ class StageTrainer:
         return len(self.reports) - last_best >= self.config.patience
 
     def _save(self, optimizer: Any, averaged: WeightAverage | None) -> None:
-        if self.path is None or not self.fabric.is_global_zero:
+        if self.path is None:
+            return
+        own, *others = gathered(self.fabric, random_state())
+        if not self.fabric.is_global_zero:
             return
         save_checkpoint(
             self.path,
@@ -323,7 +364,8 @@ class StageTrainer:
                 "best": self.best,
                 "averaged": averaged.state() if averaged else None,
                 "optimizer": optimizer.state_dict(),
-                "random": random_state(),
+                "random": own,
+                "others": others,
             },
         )
 
@@ -344,7 +386,9 @@ class StageTrainer:
         if averaged is not None:
             averaged.restore(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
-        restore_random_state(state["random"])
+        known = [state["random"], *state["others"]]
+        if self.fabric.global_rank < len(known):  # else there were fewer processes before
+            restore_random_state(known[self.fabric.global_rank])
 
 
 def _state(model: nn.Module) -> dict[str, Tensor]:

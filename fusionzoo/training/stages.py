@@ -38,6 +38,7 @@ from fusionzoo.training.fitting import (
 )
 from fusionzoo.training.loop import Known, StageModel, StageTrainer
 from fusionzoo.training.observer import EpochReport, Observer
+from fusionzoo.training.processes import gathered
 
 #: Features of frozen trunks are kept in memory up to this many bytes; above it the trunk runs at
 #: every step.
@@ -225,7 +226,10 @@ class Trainer:
         self.fabric.to_device(model)
         spec = str(model.plan.combo)
         shared = self.branches if model.fusion is None else None
-        found = shared.find(name, spec) if shared else None
+        # One process looks for all, because another run may leave it between two looks.
+        look = self.fabric.is_global_zero
+        found = shared.find(name, spec) if shared and look else None
+        found = gathered(self.fabric, found)[0]
         if found is not None:
             state, trained.history[name] = found
             model.load_state_dict(state)
@@ -251,7 +255,7 @@ class Trainer:
         train = self.loader(self.split.train, wanted, train=True)
         val = self.loader(self.split.val, wanted)
         trained.history[name] = trainer.run(train, val)
-        if shared:
+        if shared and look:
             shared.keep(name, spec, model.state_dict(), trained.history[name])
         if model.fusion is not None:
             self._fit(trained, model, model.fusion, wanted, known)
@@ -327,6 +331,7 @@ class Trainer:
             augmentation=default_augmentations(self.dataset.spec.modalities, preset),
             balance=self.config.balance,
             modalities=modalities,
+            part=(self.fabric.global_rank, self.fabric.world_size) if train else (0, 1),
         )
 
     def _cache(self, model: FusionModel, frozen: list[Feature]) -> tuple[Known, set[str]]:
@@ -351,11 +356,11 @@ class Trainer:
         for feature in frozen:
             trunk, cache = model.trunks[feature.encoder], caches[feature.name]
             plain = self.loader(np.concatenate([split.train, split.val]), feature.modalities)
-            cache.add_plain(encode_all(trunk, model, feature, plain, self.fabric.device))
+            cache.add_plain(encode_all(trunk, model, feature, plain, self.fabric))
             augmented = self.loader(split.train, feature.modalities, augmented=True)
             for view in range(views):
                 augmented.set_epoch(view)
-                cache.add_view(encode_all(trunk, model, feature, augmented, self.fabric.device))
+                cache.add_view(encode_all(trunk, model, feature, augmented, self.fabric))
         return (
             lambda index, epoch: {name: cache(index, epoch) for name, cache in caches.items()}
         ), set(caches)

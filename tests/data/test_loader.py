@@ -207,3 +207,30 @@ def test_no_rows_and_no_encoder_are_refused():
         CaseLoader(toy(), np.array([], dtype=int), {}, batch_size=2)
     with pytest.raises(BadOption, match=r"Table 'table' has no encoder. Give those of"):
         CaseLoader(toy(), ROWS, {}, batch_size=2)
+
+
+@given(
+    count=st.integers(2, 20),
+    batch_size=st.integers(1, 7),
+    parts=st.integers(2, 4),
+    epoch=st.integers(0, 2),
+)
+@settings(max_examples=40)
+def test_parts_of_a_batch_make_the_batch(count, batch_size, parts, epoch):
+    rows = ROWS[:count]
+    augmentation = {"ct": PRESETS["volume"]}
+    told = {"batch_size": batch_size, "augmentation": augmentation, "balance": "oversample"}
+    whole = loader(rows=rows, **told)
+    shares = [loader(rows=rows, part=(part, parts), **told) for part in range(parts)]
+    for cases in (whole, *shares):
+        cases.set_epoch(epoch)
+    assert {len(share) for share in shares} == {len(whole)}
+    for number, batch in enumerate(whole):
+        sizes = shares[0].sizes(number)
+        assert sum(sizes) == len(batch.index)
+        assert max(sizes) - min(sizes) <= 1
+        for part, (share, size) in enumerate(zip(shares, sizes, strict=True)):
+            own = share.batch(number)
+            expected = torch.arange(part, len(batch.index), parts) if size else torch.tensor([0])
+            assert torch.equal(own.index, batch.index[expected])
+            assert torch.equal(own.inputs["ct"], batch.inputs["ct"][expected])

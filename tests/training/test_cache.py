@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from fusionzoo.interface import Batch
 from fusionzoo.models.assemble import assemble
@@ -85,13 +86,26 @@ def loader(count=5, size=2):
         yield Batch(inputs, present, {"y": torch.zeros(len(index), dtype=torch.long)}, index)
 
 
+class Batches(list):
+    """Batches that stay as they are, as a loader."""
+
+    def set_epoch(self, epoch):
+        pass
+
+    def batch(self, number):
+        return self[number]
+
+    def sizes(self, number):
+        return (len(self[number].index),)
+
+
 def test_encoded_features_are_those_of_evaluation_and_can_be_trained_on():
     spec = "ct=penet3d(width=0.25, depth=14), table=mlp -> concat -> linear"
     model = assemble(spec, DATA)
     feature = model.features[0]
     trunk = model.trunk(feature)
     cache = FeatureCache(5)
-    stream = encode_all(trunk, model, feature, loader(), torch.device("cpu"))
+    stream = encode_all(trunk, model, feature, Batches(loader()), Fabric(accelerator="cpu"))
     index, first = next(stream)
     assert not torch.is_inference_mode_enabled()
     cache.add_plain([(index, first), *stream])
