@@ -29,6 +29,8 @@ from fusionzoo.spec import FeatureSpec, Level, Modality
 NUM_LEVELS, PATCH, WINDOW = 4, 4, 7
 #: Both sides of an image are multiples of it: patches of 4, halved three times.
 MULTIPLE = PATCH << (NUM_LEVELS - 1)
+#: What the branches' modules are called; `global` is a word of Python, which torch can't export.
+KEYS = {"local": "convolution", "global": "attention"}
 #: Blocks per level, the same in both branches.
 DEPTHS = {"tiny": (2, 2, 2, 2), "small": (2, 2, 6, 2), "base": (2, 2, 18, 2)}
 
@@ -36,13 +38,13 @@ _UNUSED = re.compile(
     r"(conv_)?(norm|head)\.|fu\d\.|.*\.blocks\.\d+\.norm2\.|.*\.relative_position_index$"
 )
 _RENAMES: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
-    (r"^downsample_layers\.0\.", "branches.local.stem."),
-    (r"^downsample_layers\.(\d)", lambda m: f"branches.local.down.{int(m[1]) - 1}"),
-    (r"^stages\.", "branches.local.blocks."),
-    (r"^patch_embed\.proj\.", "branches.global.stem.0."),
-    (r"^patch_embed\.norm\.", "branches.global.stem.1."),
-    (r"^layers(\d)\.downsample", lambda m: f"branches.global.down.{int(m[1]) - 2}"),
-    (r"^layers(\d)\.blocks", lambda m: f"branches.global.blocks.{int(m[1]) - 1}"),
+    (r"^downsample_layers\.0\.", "branches.convolution.stem."),
+    (r"^downsample_layers\.(\d)", lambda m: f"branches.convolution.down.{int(m[1]) - 1}"),
+    (r"^stages\.", "branches.convolution.blocks."),
+    (r"^patch_embed\.proj\.", "branches.attention.stem.0."),
+    (r"^patch_embed\.norm\.", "branches.attention.stem.1."),
+    (r"^layers(\d)\.downsample", lambda m: f"branches.attention.down.{int(m[1]) - 2}"),
+    (r"^layers(\d)\.blocks", lambda m: f"branches.attention.blocks.{int(m[1]) - 1}"),
     (r"\.norm1\.", ".norm."),
     (r"\.attn\.relative_position_bias_table$", ".attention.bias"),
     (r"\.attn\.", ".attention."),
@@ -182,7 +184,7 @@ class HiFuse(AbstractEncoder):
             "global": lambda: _global_branch(modality.channels, widths, rates, head_channels),
         }
         chosen = tuple(make) if branch == "both" else (branch,)
-        self.branches = nn.ModuleDict({name: make[name]() for name in chosen})
+        self.branches = nn.ModuleDict({KEYS[name]: make[name]() for name in chosen})
         self._initialise()
         self.fuse = nn.ModuleList()
         if branch == "both":

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from fusionzoo.encoders.hifuse import GlobalBlock, HiFuse, LocalBlock
+from fusionzoo.encoders.hifuse import KEYS, GlobalBlock, HiFuse, LocalBlock
 from fusionzoo.errors import BadOption, WeightsError
 from fusionzoo.models.weights import load_component
 from fusionzoo.spec import FeatureSpec, Modality
@@ -76,12 +76,14 @@ def test_official_weights(tmp_path):
     state, path = released_state(encoder), tmp_path / "hifuse.pth"
     torch.save(state, path)
     load_component(encoder, path, what="the encoder", summary=summary)
-    attention = encoder.branches["global"].blocks[2][1].attention
+    attention = encoder.branches["attention"].blocks[2][1].attention
     found = {
-        "downsample_layers.2.1.weight": encoder.branches["local"].down[1][1].weight,
-        "patch_embed.norm.weight": encoder.branches["global"].stem[1].weight,
+        "downsample_layers.2.1.weight": encoder.branches["convolution"].down[1][1].weight,
+        "patch_embed.norm.weight": encoder.branches["attention"].stem[1].weight,
         "layers3.blocks.1.attn.relative_position_bias_table": attention.bias,
-        "layers4.downsample.reduction.weight": encoder.branches["global"].down[2].reduction.weight,
+        "layers4.downsample.reduction.weight": encoder.branches["attention"]
+        .down[2]
+        .reduction.weight,
         "fu4.W3.conv.weight": encoder.fuse[3].mix.conv.weight,
         "conv_norm.bias": summary.norm.bias,
     }
@@ -90,7 +92,7 @@ def test_official_weights(tmp_path):
     for branch, name in names.items():
         alone = HiFuse(IMAGE, branch=branch, channels=4, head_channels=4)
         load_component(alone, path, what="the branch")
-        assert torch.equal(alone.branches[branch].blocks[0][0].norm.bias, state[name])
+        assert torch.equal(alone.branches[KEYS[branch]].blocks[0][0].norm.bias, state[name])
     torch.save(state | {"layer1.weight": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match=r"1 have no place \(layer1\.weight\)"):
         load_component(encoder, path, what="the encoder")
@@ -129,7 +131,7 @@ def test_a_branch_alone_is_the_one_of_both():
     state = both.stage(0, both.stem(x))
     for branch, part in (("local", state[:, :8]), ("global", state[:, 8:16])):
         alone = HiFuse(IMAGE, branch=branch, **SMALL).eval()
-        own = f"branches.{branch}."
+        own = f"branches.{KEYS[branch]}."
         weights = {n: t for n, t in both.state_dict().items() if n.startswith(own)}
         alone.load_state_dict(weights)
         torch.testing.assert_close(alone(x)[0], part)
@@ -156,7 +158,9 @@ def test_gradient_reaches_every_parameter():
 def test_drop_path_rises_to_the_last_block():
     encoder = HiFuse(IMAGE, drop_path=0.4, **SMALL)
     drops = [
-        block.drop_path.drop_prob for level in encoder.branches["local"].blocks for block in level
+        block.drop_path.drop_prob
+        for level in encoder.branches["convolution"].blocks
+        for block in level
     ]
     assert drops == pytest.approx([0, 0.1, 0.2, 0.3, 0.4])
     assert encoder.fuse[0].drop_path.drop_prob == 0.4
