@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import PathFinder
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -120,9 +120,9 @@ def _builtins(kind: str) -> dict[str, Entry]:
 
 
 @cache
-def _plugins(kind: str) -> dict[str, tuple[Entry, EntryPoint]]:
+def _plugins(kind: str) -> dict[str, tuple[Entry, Any]]:
     """Entry points of a kind; those whose names can't be used are set aside."""
-    found: dict[str, tuple[Entry, EntryPoint]] = {}
+    found: dict[str, tuple[Entry, Any]] = {}
     for point, origin in points_of(PLURALS[kind]):
         entry = Entry(kind, point.name, origin, point.value)
         taken = _builtins(kind).get(point.name) or found.get(point.name, (None,))[0]
@@ -147,8 +147,12 @@ def plugins_off() -> bool:
     return os.environ.get("FUSIONZOO_PLUGINS", "").lower() == "off"
 
 
-def points_of(group: str) -> list[tuple[EntryPoint, str]]:
-    """Entry points of a group in order, each with its distribution and version."""
+def points_of(group: str) -> list[tuple[Any, str]]:
+    """Entry points of a group in order, each with its distribution and version.
+
+    They are of any class: the package importlib_metadata, once something has imported it, puts its
+    own in the place of Python's.
+    """
     if plugins_off():
         return []
     points = sorted(entry_points(group=f"fusionzoo.{group}"), key=lambda p: (p.name, p.value))
