@@ -14,7 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from fusionzoo.training.observer import EpochReport, Observer
+from fusionzoo.training.observer import HELD_OUT, EpochReport, Observer
 
 TITLES = {"fused": "fusion"}
 
@@ -50,7 +50,9 @@ class TerminalProgress(Observer):
 
     def stage_started(self, stage: str, epochs: int, steps: int, done: int) -> None:
         self._epochs[stage] = epochs
-        title = TITLES.get(stage, f"{stage} alone")
+        own = stage.removeprefix(HELD_OUT)
+        title = TITLES.get(own, f"{own} alone")
+        title += " without held-out cases" if own != stage else ""
         self._tasks[stage] = self.bars.add_task(
             title, total=epochs * steps, completed=done * steps, scores=""
         )

@@ -3,6 +3,10 @@
 from dataclasses import dataclass
 
 
+#: What the names of stages begin with that train a second model, for cases it doesn't see.
+HELD_OUT = "held-out "
+
+
 @dataclass(frozen=True)
 class EpochReport:
     """One epoch of one stage.

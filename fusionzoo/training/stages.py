@@ -37,7 +37,7 @@ from fusionzoo.training.fitting import (
     part_by_patient,
 )
 from fusionzoo.training.loop import Known, StageModel, StageTrainer
-from fusionzoo.training.observer import EpochReport, Observer
+from fusionzoo.training.observer import HELD_OUT, EpochReport, Observer
 from fusionzoo.training.processes import gathered
 
 #: Features of frozen trunks are kept in memory up to this many bytes; above it the trunk runs at
@@ -304,7 +304,7 @@ class Trainer:
             folder=self.folder,
             identity=self.identity,
             observer=self.observer,
-            prefix="held-out ",
+            prefix=HELD_OUT,
         ).train()
         trained.history |= other.history
         cases = self.loader(unseen, self.combo.modalities)
