@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-
 #: What the names of stages begin with that train a second model, for cases it doesn't see.
 HELD_OUT = "held-out "
 
