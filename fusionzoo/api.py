@@ -7,7 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +30,7 @@ from fusionzoo.evaluation.calibration import CALIBRATION, load_or_fit, scale
 from fusionzoo.evaluation.predict import predict, prediction_blocks
 from fusionzoo.evaluation.predictions import Predictions
 from fusionzoo.evaluation.report import Scoring, evaluate
+from fusionzoo.evaluation.robustness import STRESS
 from fusionzoo.grammar import Call, Combo, parse
 from fusionzoo.models.assemble import assemble, assemble_meta, plan, suggest
 from fusionzoo.models.missing import check_present, missing_policy
@@ -55,6 +56,7 @@ from fusionzoo.storage import remove_leftovers, write_atomic
 from fusionzoo.training.branches import BranchStore
 from fusionzoo.training.config import TrainConfig
 from fusionzoo.training.observer import Observer
+from fusionzoo.training.processes import launched
 from fusionzoo.training.stages import Trained, Trainer
 
 #: Version of how runs are trained and scored; boards don't mix protocols.
@@ -295,37 +297,59 @@ def execute(
     if store.is_complete(run_id) and not fresh:
         observer.note("This run is complete already; its record is shown. --fresh trains it again.")
         return store.read_record(run_id)
-    with claim(out, run_id) if lease is None else nullcontext(lease) as held:
-        if fresh:
+    fabric = _fabric(device, planned.precision, observer)
+    with _claimed(fabric, out, run_id, lease) as held:
+        if fresh and fabric.is_global_zero:
             _clear(store.folder(run_id))
+        fabric.barrier()
         if store.is_complete(run_id):  # by another process, a moment ago
             return store.read_record(run_id)
-        return _carry_out(planned, store, held, device, resume, observer, branches)
+        return _carry_out(planned, store, held, fabric, resume, observer, branches)
+
+
+def check_ready(planned: RunPlan, *, out: str | Path, resume: bool, fresh: bool) -> None:
+    """Prove that a run can be written, and that no unfinished one is in its place.
+
+    Raises:
+        RunError: It can't, or there is one and neither `resume` nor `fresh` says what to do.
+    """
+    folder = RunStore(out).prepare(planned.run_id)
+    if any(folder.glob("*.ckpt")) and not resume and not fresh:
+        raise RunError(
+            f"An unfinished run of the same spec, data and settings is in {str(folder)!r}. "
+            "Go on with it: --resume. Or start it again: --fresh."
+        )
+
+
+def _claimed(
+    fabric: Fabric, out: str | Path, run_id: str, lease: Lease | None
+) -> AbstractContextManager[Lease | None]:
+    """The run's lease; the first of several processes has it for all."""
+    if lease is not None or not fabric.is_global_zero:
+        return nullcontext(lease)
+    return claim(out, run_id)
 
 
 def _carry_out(
     planned: RunPlan,
     store: RunStore,
-    lease: Lease,
-    device: str,
+    lease: Lease | None,
+    fabric: Fabric,
     resume: bool,
     observer: Observer,
     branches: str | Path | None,
 ) -> RunRecord:
-    """Train, test and write the record, with the run's lease in hand."""
+    """Train, test and write the record, with the lease or beside the process that has it."""
     run_id = planned.run_id
-    folder = store.prepare(run_id)
-    remove_leftovers(folder)
-    if any(folder.glob("*.ckpt")) and not resume:
-        raise RunError(
-            f"An unfinished run of the same spec, data and settings is in {str(folder)!r}. "
-            "Go on with it: --resume. Or start it again: --fresh."
-        )
-    fabric = _fabric(device, planned.precision, observer)
+    folder = store.folder(run_id)
     started, clock = utc_now(), time.perf_counter()
     encoders = fit_encoders(planned.dataset, planned.split.train)
-    store.write_config(run_id, _config(planned, encoders))
-    write_atomic(folder / ROLES, roles_text(planned.dataset))
+    if lease is not None:
+        check_ready(planned, out=store.root, resume=resume, fresh=False)
+        remove_leftovers(folder)
+        store.write_config(run_id, _config(planned, encoders))
+        write_atomic(folder / ROLES, roles_text(planned.dataset))
+    fabric.barrier()
     trainer = Trainer(
         planned.combo,
         planned.dataset,
@@ -341,10 +365,13 @@ def _carry_out(
     )
     trained = trainer.train()
     seconds = time.perf_counter() - clock + trained.reused_seconds
-    record = _finish(planned, store, lease, trained, encoders, fabric, started, seconds)
-    for checkpoint in folder.glob("*.ckpt"):
-        checkpoint.unlink()
-    return record
+    record = None
+    if lease is not None:
+        record = _finish(planned, store, lease, trained, encoders, fabric, started, seconds)
+        for checkpoint in folder.glob("*.ckpt"):
+            checkpoint.unlink()
+    fabric.barrier()
+    return record or store.read_record(run_id)
 
 
 def _branch_facts(planned: RunPlan) -> dict[str, Any]:
@@ -362,7 +389,7 @@ def _fabric(device: str, precision: str, observer: Observer) -> Fabric:
             "No CUDA device is usable here. Use --device cpu, or --device auto for whatever "
             "there is."
         )
-    fabric = Fabric(accelerator=device, devices=1, precision=precision)  # type: ignore[arg-type]
+    fabric = launched(device, precision)
     if fabric.device.type == "cpu" and "mixed" in precision:
         observer.note(f"Precision {precision} is often far slower than 32-true on a CPU.")
     return fabric
@@ -447,7 +474,12 @@ def _finish(
         ),
         seed=planned.seed,
         training=TrainingFacts(
-            {**planned.config.to_json(), "recipe": trained.recipe, "precision": planned.precision},
+            {
+                **planned.config.to_json(),
+                "recipe": trained.recipe,
+                "precision": planned.precision,
+                **({"processes": fabric.world_size} if fabric.world_size > 1 else {}),
+            },
             tuple(
                 {"stage": stage, **to_json(report)}
                 for stage, reports in trained.history.items()

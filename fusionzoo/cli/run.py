@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -52,6 +53,13 @@ from fusionzoo.errors import BadOption
 @scoring_options
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or mps.")
 @click.option(
+    "--devices",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Processes on this machine, each with a device (GPU, or cores) and its part of a batch.",
+)
+@click.option(
     "--precision",
     default="32-true",
     show_default=True,
@@ -88,6 +96,7 @@ def command(
     rule: str,
     binary: str,
     device: str,
+    devices: int,
     precision: str,
     out: str,
     resume: bool,
@@ -107,7 +116,8 @@ def command(
 
     from rich.console import Console
 
-    from fusionzoo.api import execute, open_run, plan_run
+    from fusionzoo.api import check_ready, execute, open_run, plan_run
+    from fusionzoo.cli._devices import check_devices, is_first, is_one_of_several, run_processes
     from fusionzoo.cli._loggers import open_loggers, tell_results
     from fusionzoo.cli._options import chosen_combo
     from fusionzoo.cli._progress import TerminalProgress
@@ -117,7 +127,8 @@ def command(
     from fusionzoo.systems import load_system
     from fusionzoo.training.loggers.logger import Observers
 
-    console = Console(soft_wrap=True)
+    alone = devices == 1 or is_one_of_several()
+    console = Console(soft_wrap=True, quiet=not (alone and is_first()))
     opened = open_dataset(dataset)
     combo = chosen_combo(spec, system, encoders, fusion, head, opened.spec)
     combo = filled_from(combo, weights)
@@ -138,6 +149,10 @@ def command(
         threshold_rule=rule,
         binary=binary,
     )
+    if not alone:
+        check_devices(device, devices)
+        check_ready(planned, out=out, resume=resume, fresh=fresh)
+        sys.exit(run_processes(devices, sys.argv[1:]))
     planned = planned.reopened_by(dataset_text(dataset))
     console.print(f"[bold]{planned.combo}[/bold]", highlight=False)
     parts = {"train": planned.split.train, "val": planned.split.val, "test": planned.split.test}
@@ -150,7 +165,9 @@ def command(
         console.print(f"[yellow]{warning}[/yellow]", highlight=False)
     folder = Path(out) / planned.run_id
     with (
-        open_loggers(loggers, folder, planned.run_id, planned.identity) as told,
+        open_loggers(
+            loggers if is_first() else (), folder, planned.run_id, planned.identity
+        ) as told,
         TerminalProgress(console) as progress,
     ):
         observer = Observers([progress, *told])

@@ -7,6 +7,8 @@ what each process draws for itself: dropout and stochastic depth. Losses of fusi
 cases of a batch with each other see those of their own process only.
 """
 
+import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +17,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -42,6 +45,31 @@ class Loader(Protocol):
     def sizes(self, number: int) -> tuple[int, ...]:
         """How many cases of a batch each process has."""
         ...
+
+
+def launched(device: str, precision: str) -> Fabric:
+    """Fabric for this process alone, or, where `torchrun` started several, for all of them.
+
+    Args:
+        device: `auto`, `cpu`, `cuda` or `mps`.
+        precision: Precision, as Fabric names it.
+    """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    told: dict[str, Any] = {"accelerator": device, "precision": precision}
+    if count == 1:
+        return Fabric(devices=1, **told)
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", str(count)))
+    # A fusion may leave parts without gradient for a batch, those of a modality that nobody has.
+    strategy = DDPStrategy(find_unused_parameters=True)
+    fabric = Fabric(devices=here, num_nodes=count // here, strategy=strategy, **told)
+    logger = logging.getLogger("lightning_fabric")
+    before = logger.level
+    logger.setLevel(logging.WARNING)  # it would tell of each process that it joins
+    try:
+        fabric.launch()
+    finally:
+        logger.setLevel(before)
+    return fabric
 
 
 @dataclass(frozen=True)
@@ -198,6 +226,7 @@ __all__ = [
     "Norms",
     "Share",
     "gathered",
+    "launched",
     "mean_over_processes",
     "over_batches",
     "share_of",
