@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fusionzoo.records.lease import owners
 from tests.bench.tiny_bench import LONGER, QUICK, TinyBench, children, is_running
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
@@ -56,9 +57,8 @@ def test_an_undisturbed_bench(tiny):
 def test_killed_and_gone_on_with(tiny):
     """A worker is killed first, then the bench with all that it runs."""
     process = tiny.start("killed")
-    leases = tiny.folder / "killed" / "leases"
-    assert wait_for(lambda: children(process.pid) and list(leases.glob("*.1")), process)
-    assert kill(children(process.pid)[0])
+    assert wait_for(lambda: owners(tiny.folder / "killed"), process)
+    assert kill(next(iter(owners(tiny.folder / "killed").values())).pid)
     assert wait_for(lambda: tiny.records("killed"), process)
     workers = children(process.pid)
     kill(process.pid)
@@ -88,9 +88,9 @@ def test_twenty_kills_at_random_moments(small_data, tmp_path):
     kills = {"worker": 0, "bench": 0}
     process = bench.start("killed")
     while sum(kills.values()) < 20:
-        assert wait_for(partial(children, process.pid), process), (kills, bench.records("killed"))
+        assert wait_for(partial(owners, tmp_path / "killed"), process), (kills, "done too early")
         time.sleep(draw.uniform(0, 1.5))
-        workers = children(process.pid)
+        workers = sorted(owner.pid for owner in owners(tmp_path / "killed").values())
         if workers and draw.random() < 0.6:
             kills["worker"] += kill(draw.choice(workers))
         else:

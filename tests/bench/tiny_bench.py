@@ -24,8 +24,8 @@ spec = "table=kan -> linear"
 #: Three rows with images, in stages, some of which share a branch.
 LONGER = """
 [training]
-epochs = 6
-fuse_epochs = 6
+epochs = 12
+fuse_epochs = 12
 views = 1
 batch_size = 8
 [grid]
