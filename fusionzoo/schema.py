@@ -39,18 +39,18 @@ def to_json(value: Any) -> Any:
     Raises:
         TypeError: Something in it has no JSON form.
     """
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [to_json(item) for item in value]
-    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
-        value = value.item()
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, (str, bool, int)):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else None
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return to_json(value.item())
     raise TypeError(f"{type(value).__name__} has no JSON form: {value!r}")
 
 
@@ -121,15 +121,21 @@ def _hints(cls: Any) -> dict[str, Any]:
 
 
 @cache
+def _parts(hint: Any) -> tuple[Any, tuple[Any, ...]]:
+    """What a type is made of."""
+    return get_origin(hint), get_args(hint)
+
+
+@cache
 def _may_lack(cls: Any) -> frozenset[str]:
     """Fields that were added later."""
     return frozenset(field.name for field in dataclasses.fields(cls) if _ADDED in field.metadata)
 
 
 def _value(hint: Any, data: Any, where: str, problems: list[str]) -> Any:
-    origin, arguments = get_origin(hint), get_args(hint)
     if hint in (Any, object):
         return data
+    origin, arguments = _parts(hint)
     if origin is Literal:
         if data not in arguments:
             problems.append(f"{where} must be {' or '.join(arguments)}, is {_shown(data)}")
@@ -142,6 +148,8 @@ def _value(hint: Any, data: Any, where: str, problems: list[str]) -> Any:
     if origin is tuple and isinstance(data, list):
         return tuple(_value(arguments[0], x, f"{where}[{i}]", problems) for i, x in enumerate(data))
     if origin is not None and issubclass(origin, Mapping) and isinstance(data, Mapping):
+        if arguments[1] is Any:
+            return dict(data)
         return {key: _value(arguments[1], x, f"{where}.{key}", problems) for key, x in data.items()}
     if hint is float and data is None:
         return math.nan

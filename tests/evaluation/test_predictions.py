@@ -174,3 +174,14 @@ def test_files_of_others(tmp_path, metadata, text):
     parquet.write_table(pa.table({"case": ["a"]}).replace_schema_metadata(metadata), path)
     with pytest.raises(RunError, match=text):
         read_predictions(path)
+
+
+def test_what_has_the_digest_is_not_checked_again(predictions, tmp_path, monkeypatch):
+    path = tmp_path / "predictions.parquet"
+    digest = write_predictions(path, predictions)
+    assert not read_predictions(path, digest="0" * 64).checked
+    monkeypatch.setattr("fusionzoo.evaluation.predictions._problems", None)
+    known = read_predictions(path, digest=digest)
+    assert known.checked
+    assert known.digest == digest
+    pd.testing.assert_frame_equal(known.frame, predictions.frame, check_dtype=False)
