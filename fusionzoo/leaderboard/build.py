@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -144,6 +143,7 @@ def build_board(
             options,
             cache,
             ranked_by,
+            sorted({column.metric for column in columns if column.metric}),
             lambda done, total: progress(layout.title, done, total),
         )
     column = next(one for one in columns if one.key == ranked_by)
@@ -165,7 +165,7 @@ def build_board(
         comparisons=comparisons,
         notes=board_notes(layout, options),
         panels=board_panels(rows, layout, scores),
-        runs={run.run_id: asdict(run) for run in layout.runs},
+        runs={run.run_id: dict(vars(run)) for run in layout.runs},
     )
 
 

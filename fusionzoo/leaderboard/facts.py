@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from fusionzoo.evaluation.results import MEAN
 from fusionzoo.leaderboard.cache import BoardCache
 from fusionzoo.records.record import RunRecord
 from fusionzoo.records.store import RECORD, RunStore
-from fusionzoo.schema import dumps, to_json
+from fusionzoo.schema import to_json
 
 #: Figures are kept to so many digits, more than any board prints and fewer than rounding disturbs.
 DIGITS = 9
@@ -130,7 +130,7 @@ class RunFacts:
 
     def dumps(self) -> str:
         """JSON text."""
-        return dumps(asdict(self), indent=None)
+        return json.dumps(to_json(vars(self)), ensure_ascii=False)
 
     @property
     def scheme(self) -> str:

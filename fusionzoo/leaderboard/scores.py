@@ -130,6 +130,7 @@ def scores_from_predictions(
     options: BoardOptions,
     cache: BoardCache,
     ranked_by: str,
+    names: Sequence[str],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BoardScores:
     """Figures from predictions: all patients of all test sets are drawn together, for all rows.
@@ -140,6 +141,7 @@ def scores_from_predictions(
         options: Draws and level.
         cache: What was worked out before.
         ranked_by: Key of the figure that rows are compared by.
+        names: Metrics that are wanted.
         progress: Called with the number of rows done and the total.
 
     Raises:
@@ -147,7 +149,7 @@ def scores_from_predictions(
             not on the same cases.
     """
     done = [row for row in layout.rows if row.runs]
-    measured = _Measuring(store, layout, options, cache, ranked_by)
+    measured = _Measuring(store, layout, options, cache, ranked_by, names)
     rows: list[RowScores | None] = []
     drawn: list[Array] = []
     for row in layout.rows:
@@ -168,8 +170,10 @@ class _Measuring:
         options: BoardOptions,
         cache: BoardCache,
         ranked_by: str,
+        names: Sequence[str],
     ):
-        self.store, self.options, self.cache, self.ranked_by = store, options, cache, ranked_by
+        self.store, self.options, self.cache = store, options, cache
+        self.ranked_by, self.names = ranked_by, sorted(names)
         self.firsts: dict[str, RunFacts] = {}
         for run in layout.runs:
             self.firsts.setdefault(run.test_set, run)
@@ -221,7 +225,7 @@ class _Measuring:
 
     def _measured(self, row: LayoutRow) -> tuple[RowScores, Array]:
         runs = [self.read(run) for run in row.runs]
-        means = self.pool.measure(runs)
+        means = self.pool.measure(runs, self.names)
         scores = {key(*name): self._score(mean) for name, mean in means.items()}
         drawn = {key(*name): mean.drawn for name, mean in means.items()}
         draws = drawn.get(self.ranked_by, np.full(self.options.replicates, math.nan))
@@ -237,7 +241,7 @@ class _Measuring:
     def _key(self, what: str, runs: Sequence[RunFacts]) -> str:
         """Hash of all that the result depends on."""
         told = {
-            "what": what,
+            "what": [what, self.names],
             "pool": sorted([f, r.data_digest, r.split_digest] for f, r in self.firsts.items()),
             "runs": [[r.test_set, r.predictions_digest, r.output, r.thresholds] for r in runs],
             "tasks": [[r.part, r.binary, r.tasks] for r in runs],

@@ -29,7 +29,8 @@ def layout_of(root):
 
 
 def scored(root, cache=None, options=QUICK, **more):
-    args = (RunStore(root), layout_of(root), options, cache or BoardCache(), KEY)
+    names = ["auroc", "f1", "brier"]
+    args = (RunStore(root), layout_of(root), options, cache or BoardCache(), KEY, names)
     return scores_from_predictions(*args, **more)
 
 
@@ -59,7 +60,7 @@ def test_figures_are_those_of_the_predictions(table_store):
 def test_the_cache_gives_the_same_without_predictions(table_store, tmp_path, monkeypatch):
     with BoardCache.of_store(tmp_path) as cache:
         fresh = scored(table_store, cache)
-        monkeypatch.setattr(RunStore, "read_predictions", None)
+        monkeypatch.setattr(RunStore, "verified_predictions", None)
         again = scored(table_store, cache)
     assert canonical(again.rows) == canonical(fresh.rows)
     assert again.num_patients == fresh.num_patients
