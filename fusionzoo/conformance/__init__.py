@@ -3,7 +3,7 @@
 `check` is what a plugin's test calls and what `fusionzoo check` prints.
 """
 
-from fusionzoo.conformance.check import check
+from fusionzoo.conformance.kit import check
 from fusionzoo.conformance.report import Report, Result
 from fusionzoo.conformance.subject import Subject, find_subjects
 
