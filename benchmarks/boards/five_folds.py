@@ -13,11 +13,15 @@ Probabilities of different folds come from different models and are not pooled i
 import sys
 from pathlib import Path
 
-import numpy as np
-from scipy.stats import norm
-
+from fusionzoo.errors import MixedRuns
 from fusionzoo.evaluation.comparison import corrected_t_test
+from fusionzoo.evaluation.delong import mean_over_folds
+from fusionzoo.evaluation.folds import FoldRow, over_folds
 from fusionzoo.evaluation.results import format_p
+from fusionzoo.leaderboard.comparable import check_comparable
+from fusionzoo.leaderboard.facts import RunFacts
+from fusionzoo.leaderboard.layout import grouped_layouts
+from fusionzoo.leaderboard.scores import share_tested
 from fusionzoo.records.record import RunRecord
 from fusionzoo.records.store import RunStore
 
@@ -30,11 +34,15 @@ def read(folder: Path) -> list[RunRecord]:
         sys.exit(f"There are no runs in {folder}.")
     for record in records:
         store.verify(record)
-    for name in ("spec", "protocol", "seed"):
-        if len({getattr(record, name) for record in records}) > 1:
-            sys.exit(f"The runs in {folder} differ in {name}; a table of folds needs one.")
-    if len({record.data.digest for record in records}) > 1:
-        sys.exit(f"The runs in {folder} are on different data.")
+    layouts = grouped_layouts(map(RunFacts.of, records))
+    rows = [row for layout in layouts for row in layout.rows]
+    seeds = {record.seed for record in records}
+    if len(rows) > 1 or len(seeds) > 1:
+        sys.exit(f"{folder} has runs of {len(rows)} specs and {len(seeds)} seeds; one is needed.")
+    try:
+        check_comparable(layouts[0])
+    except MixedRuns as error:
+        sys.exit(str(error))
     return records
 
 
@@ -62,40 +70,19 @@ def table(records: list[RunRecord]) -> str:
         + " | train s |",
         "|---|---|---|" + "---|" * (2 * len(outputs)),
     ]
-    found: dict[str, list[float]] = {name: [] for name in outputs}
-    shares = []
     for record in records:
-        rows = {name: record.evaluation.row(task, name) for name in outputs}
-        p_values = {c.other: c.p for c in record.evaluation.comparisons if c.task == task}
-        for name in outputs:
-            found[name].append(rows[name].metrics["auroc"].value)
-        counts = record.split.counts
-        shares.append(counts["test"] / (counts["train"] + counts["val"]))
-        cells = [
-            str(record.split.fold),
-            str(rows[outputs[0]].num_cases),
-            str(rows[outputs[0]].num_positive),
-            *(str(rows[name].metrics["auroc"]) for name in outputs),
-            *(format_p(p_values[name]) for name in outputs[1:]),
-            f"{record.cost.train_seconds:.0f}",
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
-    means = [f"**{np.mean(v):.3f}** (sd {np.std(v, ddof=1):.3f})" for v in found.values()]
+        lines.append(_line(record, task, outputs))
+    over = {
+        row.output: row
+        for row in over_folds({record.split.fold or 0: record.evaluation for record in records})
+        if row.task == task
+    }
+    aurocs = [over[name].metrics["auroc"] for name in outputs]
+    means = [f"**{one.mean:.3f}** (sd {one.sd:.3f})" for one in aurocs]
     blanks = " | ".join([""] * len(outputs))
     lines.append(f"| mean | | | {' | '.join(means)} | {blanks}|")
     lines.append("")
-    for name in outputs[1:]:
-        test = corrected_t_test(found[outputs[0]], found[name], test_share=float(np.mean(shares)))
-        paired = [c.delong for r in records for c in r.evaluation.comparisons if c.other == name]
-        gap = float(np.mean([one.difference for one in paired]))
-        se = float(np.sqrt(sum(one.se**2 for one in paired)) / len(paired))
-        p = float(2 * norm.sf(abs(gap) / se))
-        wins = sum(a > b for a, b in zip(found[outputs[0]], found[name], strict=True))
-        lines.append(
-            f"`{outputs[0]}` against `{name}`: {gap:+.3f} AUROC ({gap - 1.96 * se:+.3f} to "
-            f"{gap + 1.96 * se:+.3f}), p {_equals(p)} (paired, over all test sets); better in "
-            f"{wins} of {len(records)} folds, p {_equals(test.p)} (corrected t-test over folds).\n"
-        )
+    lines += [_against(records, over, outputs[0], name) for name in outputs[1:]]
     environment = first.environment
     lines += [
         "",
@@ -105,6 +92,37 @@ def table(records: list[RunRecord]) -> str:
         f"GPU {environment.hardware.gpu or 'none'}.",
     ]
     return "\n".join(lines)
+
+
+def _line(record: RunRecord, task: str, outputs: list[str]) -> str:
+    """One fold."""
+    rows = {name: record.evaluation.row(task, name) for name in outputs}
+    p_values = {c.other: c.p for c in record.evaluation.comparisons if c.task == task}
+    cells = [
+        str(record.split.fold),
+        str(rows[outputs[0]].num_cases),
+        str(rows[outputs[0]].num_positive),
+        *(str(rows[name].metrics["auroc"]) for name in outputs),
+        *(format_p(p_values[name]) for name in outputs[1:]),
+        f"{record.cost.train_seconds:.0f}",
+    ]
+    return "| " + " | ".join(cells) + " |"
+
+
+def _against(records: list[RunRecord], over: dict[str, FoldRow], main: str, other: str) -> str:
+    """The main output against another one: for these models, and for training anew."""
+    values = [list(over[name].metrics["auroc"].values.values()) for name in (main, other)]
+    share = share_tested([RunFacts.of(record) for record in records])
+    anew = corrected_t_test(*values, test_share=share)
+    paired = mean_over_folds(
+        [c.delong for r in records for c in r.evaluation.comparisons if c.other == other]
+    )
+    wins = sum(a > b for a, b in zip(*values, strict=True))
+    return (
+        f"`{main}` against `{other}`: {paired.difference:+.3f} AUROC ({paired.low:+.3f} to "
+        f"{paired.high:+.3f}), p {_equals(paired.p)} (paired, over all test sets); better in "
+        f"{wins} of {len(records)} folds, p {_equals(anew.p)} (corrected t-test over folds).\n"
+    )
 
 
 if __name__ == "__main__":
