@@ -7,8 +7,8 @@ matrices take the place of `length` steps on vectors. After the steps x_1..x_T o
 
 so a first pass finds each chunk's end for h_0 = 0, a short recurrence over the chunks the true
 ends, and a second pass all states. Channels go through in blocks that fit a cache. In a block's
-buffers the same step of all chunks lies together, so that a step is one operation on contiguous
-memory. The backward pass recomputes the states; the arguments are all that is kept.
+buffers the same step of all chunks and channels lies together, so that a step is one operation on
+contiguous memory. The backward pass recomputes the states; the arguments are all that is kept.
 """
 
 import math
@@ -44,8 +44,8 @@ def forward(scan: Scan) -> tuple[Tensor, Tensor]:
     y, recurrences = torch.empty_like(scan.u), _Recurrences()
     for block in _blocks(scan, num_buffers=5):
         u, x, xu, decay, h = block.buffers()
-        block.take(u, scan.u, h)
-        block.take(x, scan.delta, h)
+        block.take(u, scan.u)
+        block.take(x, scan.delta)
         block.to_steps_(x, (xu, decay, h))
         torch.mul(x, u, out=xu)
         total = u.zero_() if scan.D is None else u.mul_(block.of_channels(scan.D))
@@ -56,7 +56,7 @@ def forward(scan: Scan) -> tuple[Tensor, Tensor]:
             torch.mul(xu, write, out=h)
             recur((sums * rate).exp_())
             total.addcmul_(h, read)
-        block.put(y, total, h)
+        block.put(y, total)
     return y, y.new_empty(0)
 
 
@@ -71,25 +71,24 @@ def backward(scan: Scan, kept: Tensor, dy: Tensor) -> Gradients:
     dA, dD, dbias = (_per_item(scan, x) for x in (found.A, found.D, found.delta_bias))
     forth, back = _Recurrences(), _Recurrences()
     for block in _blocks(scan, num_buffers=11):
-        one = block.chunks
-        u, out, x_and_next, xu, slope, decay, h, g, product, from_A, from_B = block.buffers(one)
+        u, out, x_and_next, xu, slope, decay, h, g, product, from_A, from_B = block.buffers(1)
         u, out, xu, slope, g, product, from_A, from_B = (
-            b[:-one] for b in (u, out, xu, slope, g, product, from_A, from_B)
+            b[:-1] for b in (u, out, xu, slope, g, product, from_A, from_B)
         )
-        x, state, before = x_and_next[:-one], h[one:], h[:-one]
-        block.take(u, scan.u, product)
-        block.take(out, dy, product)
-        block.take(x, scan.delta, product)
+        x, state, before = x_and_next[:-1], h[1:], h[:-1]
+        block.take(u, scan.u)
+        block.take(out, dy)
+        block.take(x, scan.delta)
         block.to_steps_(x, (xu, g, product), slope)
         torch.mul(x, u, out=xu)
         block.set_next(x_and_next, 0)
-        sums, sums_after = block.sum_of_chunks(x), block.sum_of_chunks(x_and_next[one:])
-        recur = forth.of(block, decay[:-one], state, h[:one])
-        recur_back = back.of(block, decay[one:], g, backwards=True)
+        sums, sums_after = block.sum_of_chunks(x), block.sum_of_chunks(x_and_next[1:])
+        recur = forth.of(block, decay[:-1], state, h[0])
+        recur_back = back.of(block, decay[1:], g, backwards=True)
         from_A.zero_()
         from_B.zero_()
         for n, (rate, write, read) in enumerate(block.states()):
-            torch.mul(x, rate, out=decay[:-one]).exp_()
+            torch.mul(x, rate, out=decay[:-1]).exp_()
             block.set_next(decay, 1)
             torch.mul(xu, write, out=state)
             recur((sums * rate).exp_())
@@ -98,20 +97,20 @@ def backward(scan: Scan, kept: Tensor, dy: Tensor) -> Gradients:
             block.put_columns(found.B, n, torch.mul(g, xu, out=product))
             block.put_columns(found.C, n, torch.mul(out, state, out=product))
             from_B.addcmul_(g, write)
-            g.mul_(decay[:-one]).mul_(before)
+            g.mul_(decay[:-1]).mul_(before)
             from_A.addcmul_(g, rate)
-            dA[block.units, block.channels, n] = g.mul_(x).sum(0)
+            dA[block.units, block.channels, n] = g.mul_(x).sum((0, 3))
         ddelta = from_A.addcmul_(from_B, u)
         du = from_B.mul_(x)
         if scan.delta_softplus:
             ddelta.mul_(slope)
         if scan.delta_bias is not None:
-            dbias[block.units, block.channels] = block.cut_(ddelta).sum(0)
+            dbias[block.units, block.channels] = block.cut_(ddelta).sum((0, 3))
         if scan.D is not None:
             du.addcmul_(out, block.of_channels(scan.D))
-            dD[block.units, block.channels] = out.mul_(u).sum(0)
-        block.put(found.u, du, product)
-        block.put(found.delta, ddelta, product)
+            dD[block.units, block.channels] = out.mul_(u).sum((0, 3))
+        block.put(found.u, du)
+        block.put(found.delta, ddelta)
     for total, parts in ((found.A, dA), (found.D, dD), (found.delta_bias, dbias)):
         torch.sum(parts.view(scan.u.shape[0], *total.shape), 0, out=total)
     return found
@@ -120,8 +119,8 @@ def backward(scan: Scan, kept: Tensor, dy: Tensor) -> Gradients:
 class _Block:
     """Some channels of some units, a unit being one group of one item.
 
-    Buffers are `rows units channels`; row i * chunks + k is step i of chunk k, so time i + k *
-    steps, filled up to whole chunks.
+    Buffers are `steps units channels chunks`: step i of chunk k is time i + k * steps, filled up to
+    whole chunks.
     """
 
     def __init__(
@@ -132,59 +131,56 @@ class _Block:
         self.channels = channels
         self.steps, self.chunks = steps, chunks
         self.length = scan.u.shape[2]
-        self.rows = steps * chunks
-        self.columns = (units.stop - units.start, channels.stop - channels.start)
+        self.padding = steps * chunks - self.length
+        self.columns = (units.stop - units.start, channels.stop - channels.start, chunks)
         #: Whether it is the first one of its units, the sums over whose channels begin with it.
         self.first = first
         self.memory = scan.u.new_empty(0)
 
     def buffers(self, extra: int = 0) -> list[Tensor]:
-        """Views of the shared memory, with `extra` rows at the end."""
-        size = (self.rows + extra) * math.prod(self.columns)
-        return [flat[:size].view(self.rows + extra, *self.columns) for flat in self.memory]
+        """Views of the shared memory, with `extra` steps at the end."""
+        size = (self.steps + extra) * math.prod(self.columns)
+        return [flat[:size].view(self.steps + extra, *self.columns) for flat in self.memory]
 
     def _part(self, x: Tensor) -> Tensor:
-        """The block's part of `batch channels length`, as columns of time."""
+        """The block's part of `batch channels length`, as rows of time."""
         *_, groups, _, length = self.scan.sizes
         part = x.view(-1, x.shape[1] // groups, length)[self.units, self.channels]
         return part.view(-1, length)
 
     def _by_step(self, buffer: Tensor) -> Tensor:
-        """A buffer as `steps chunks columns`."""
-        return buffer[: self.rows].view(self.steps, self.chunks, -1)
+        """A buffer as a matrix of steps, without its extra ones."""
+        return buffer[: self.steps].view(self.steps, -1)
 
-    def take(self, buffer: Tensor, x: Tensor, spare: Tensor) -> None:
+    def take(self, buffer: Tensor, x: Tensor) -> None:
         """Fill a buffer with the block's part of a sequence, and zeros after its end."""
-        target = buffer if self.chunks == 1 else spare
-        rows = target[: self.rows].view(self.rows, -1)
-        rows[: self.length].copy_(self._part(x).t())
-        rows[self.length :] = 0
-        if self.chunks > 1:
-            self._by_step(buffer).copy_(rows.view(self.chunks, self.steps, -1).transpose(0, 1))
+        part = self._part(x)
+        part = F.pad(part, (0, self.padding)) if self.padding else part
+        self._by_step(buffer).copy_(part.view(-1, self.steps).t())
 
-    def put(self, x: Tensor, buffer: Tensor, spare: Tensor) -> None:
+    def put(self, x: Tensor, buffer: Tensor) -> None:
         """The reverse of `take`."""
-        rows = buffer[: self.rows].view(self.rows, -1)
-        if self.chunks > 1:
-            by_step, rows = self._by_step(buffer), spare[: self.rows].view(self.rows, -1)
-            rows.view(self.chunks, self.steps, -1).copy_(by_step.transpose(0, 1))
-        self._part(x).copy_(rows[: self.length].t())
+        part, rows = self._part(x), self._by_step(buffer).t()
+        if self.padding:
+            part.copy_(rows.reshape(len(part), -1)[:, : self.length])
+        else:
+            part.view(-1, self.steps).copy_(rows)
 
     def cut_(self, buffer: Tensor) -> Tensor:
         """The buffer with zeros after the end."""
-        self._by_step(buffer)[self.steps - (self.rows - self.length) :, -1] = 0
+        buffer[self.steps - self.padding : self.steps, ..., -1] = 0
         return buffer
 
     def set_next(self, buffer: Tensor, last: int) -> None:
-        """Fill the extra rows with what follows each chunk: the first step of the next one."""
-        after, starts = buffer[self.rows :], buffer[: self.chunks]
-        after[:-1], after[-1] = starts[1:], last
+        """Fill the extra step with what follows each chunk: the first step of the next one."""
+        after, starts = buffer[self.steps], buffer[0]
+        after[..., :-1], after[..., -1] = starts[..., 1:], last
 
     def of_channels(self, x: Tensor) -> Tensor:
-        """The values `channels ...` of the block, per unit and channel."""
+        """The values `channels` of the block, per unit and channel."""
         batch, _, groups, _, _ = self.scan.sizes
-        grouped = x.view(1, groups, -1, *x.shape[1:]).expand(batch, *(-1,) * (x.ndim + 1))
-        return grouped.flatten(0, 1)[self.units, self.channels]
+        grouped = x.view(1, groups, -1).expand(batch, -1, -1)
+        return grouped.flatten(0, 1)[self.units, self.channels, None]
 
     def to_steps_(
         self, x: Tensor, spares: tuple[Tensor, Tensor, Tensor], slope: Tensor | None = None
@@ -195,17 +191,17 @@ class _Block:
         if self.scan.delta_softplus:
             if slope is not None:
                 torch.sigmoid(x, out=slope)
-            _softplus_(x, *(spare[: self.rows] for spare in spares))
+            _softplus_(x, *spares)
         self.cut_(x)
 
     def sum_of_chunks(self, x: Tensor) -> Tensor:
-        """The sum of each chunk, `chunks units channels`."""
-        return self._by_step(x).sum(0).view(-1, *self.columns)
+        """The sum of each chunk, `units channels chunks`."""
+        return x.sum(0)
 
     def put_columns(self, x: Tensor, state: int, buffer: Tensor) -> None:
         """Add a buffer's sum over the channels to `batch groups states length`."""
-        rows = self._by_step(buffer.sum(2)).permute(2, 1, 0).reshape(-1, self.rows)
-        target, rows = x.flatten(0, 1)[self.units, state], rows[:, : self.length]
+        rows = buffer.sum(2).permute(1, 2, 0).flatten(1)[:, : self.length]
+        target = x.flatten(0, 1)[self.units, state]
         if self.first:
             target.copy_(rows)
         else:
@@ -213,16 +209,16 @@ class _Block:
 
     def states(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Per state: the rates, and what is written and read over time."""
-        fill, size = (0, self.rows - self.length), (self.chunks, self.steps)
         B, C = (
-            F.pad(x.flatten(0, 1)[self.units], fill)
-            .unflatten(2, size)
-            .permute(1, 3, 2, 0)
-            .reshape(x.shape[2], self.rows, -1, 1)
+            F.pad(x.flatten(0, 1)[self.units], (0, self.padding))
+            .unflatten(2, (self.chunks, self.steps))
+            .permute(1, 3, 0, 2)
+            .unsqueeze(3)
+            .contiguous()
             for x in (self.scan.B, self.scan.C)
         )
-        rates = self.of_channels(self.scan.A).unbind(-1)
-        yield from zip(rates, B, C, strict=True)
+        for rate, write, read in zip(self.scan.A.unbind(1), B, C, strict=True):
+            yield self.of_channels(rate.contiguous()), write, read
 
 
 class _Recurrence:
@@ -243,31 +239,33 @@ class _Recurrence:
         self.direction = -1 if backwards else 1
         steps = (x.view(block.steps, -1).unbind(0) for x in (decay, values))
         self.steps = list(zip(*steps, strict=True))[:: self.direction]
-        bounds = values.new_zeros(block.chunks + 1, math.prod(block.columns))
+        self.starts = values.new_zeros(block.columns) if before is None else before
+        self.ends = values.new_empty(math.prod(block.columns))
+        #: Ends and starts of chunks, the chunks' axis first; there is none before the first one.
+        bounds = values.new_zeros(block.chunks + 1, *block.columns[:-1])
         ends, starts = bounds[1:], bounds[:-1]
-        if backwards:
-            ends, starts = starts, ends
-        self.ends, self.starts, self.before = ends.view(-1), starts.view(-1), before
-        self.rows = ends.unbind(0)[:: self.direction]
+        self.by_chunk = (starts, ends) if backwards else (ends, starts)
+        self.rows = self.by_chunk[0].unbind(0)[:: self.direction]
 
     def __call__(self, products: Tensor) -> None:
-        """Run; `products` are those of each chunk's decays."""
+        """Run; `products` are those of each chunk's decays, `units channels chunks`."""
+        ends, starts = self.by_chunk
         if len(self.rows) > 1:
-            ends = self.ends.copy_(self.steps[0][1])
+            found = self.ends.copy_(self.steps[0][1])
             for decay, value in self.steps[1:]:
-                torch.addcmul(value, decay, ends, out=ends)
-            factors = products.flatten(1).unbind(0)[:: self.direction]
+                torch.addcmul(value, decay, found, out=found)
+            ends.copy_(found.view(self.starts.shape).movedim(-1, 0))
+            factors = products.movedim(-1, 0).contiguous().unbind(0)[:: self.direction]
             last = self.rows[0]
             for end, factor in zip(self.rows[1:], factors[1:], strict=True):
                 last = end.addcmul_(factor, last)
-        if self.before is not None:
-            self.before.view(-1).copy_(self.starts)
-        found = self.starts
+        self.starts.copy_(starts.movedim(0, -1))
+        found = self.starts.view(-1)
         for decay, value in self.steps:
             found = value.addcmul_(decay, found)
 
 
-class _Recurrences(dict[tuple[int, int], _Recurrence]):
+class _Recurrences(dict[tuple[int, int, int], _Recurrence]):
     """One recurrence for all blocks of a size: they have the same memory.
 
     Taking buffers apart into steps costs about as much as the steps.
@@ -299,11 +297,20 @@ def _per_item(scan: Scan, x: Tensor) -> Tensor:
     return x.new_empty(batch * groups, width, *x.shape[1:])
 
 
+def _cut(length: int) -> tuple[int, int]:
+    """Steps of a chunk, near sqrt(length / 2), and number of chunks; without a rest if possible."""
+    if length <= SHORT:
+        return length, 1
+    best = math.sqrt(length / 2)
+    factors = [n for n in range(int(best / 2), int(2 * best)) if length % n == 0]
+    steps = min(factors, key=lambda n: abs(math.log(n / best)), default=round(best))
+    return steps, -(-length // steps)
+
+
 def _blocks(scan: Scan, num_buffers: int) -> Iterator[_Block]:
     """All of a scan's blocks, one after the other in the same memory."""
     batch, channels, groups, _, length = scan.sizes
-    steps = length if length <= SHORT else math.isqrt(length // 2)
-    chunks, width = -(-length // steps), channels // groups
+    (steps, chunks), width = _cut(length), channels // groups
     most = BLOCK_ON_CPU if scan.u.device.type == "cpu" else BLOCK_ELSEWHERE
     wanted = most // (steps * chunks)
     units, parts = max(1, wanted // width), -(-width // max(1, wanted))
@@ -320,7 +327,7 @@ def _blocks(scan: Scan, num_buffers: int) -> Iterator[_Block]:
         for part in range(parts)
     ]
     largest = max(math.prod(block.columns) for block in made)
-    memory = scan.u.new_empty(num_buffers, (steps + 1) * chunks * largest)
+    memory = scan.u.new_empty(num_buffers, (steps + 1) * largest)
     for block in made:
         block.memory = memory
         yield block

@@ -32,6 +32,14 @@ def test_blocks_of_any_size_cover_everything(monkeypatch, size):
     assert_equals_reference(blocked, scan, 1e-12)
 
 
+@pytest.mark.parametrize("length", [blocked.SHORT + 1, 127, 196, 784, 3136, 10007])
+def test_chunks_cover_the_length_and_have_no_rest_where_they_can(length):
+    steps, chunks = blocked._cut(length)
+    assert length <= steps * chunks < length + steps
+    assert 0.5 <= steps / (length / 2) ** 0.5 <= 2
+    assert (steps * chunks == length) == (length not in (127, 10007))
+
+
 def test_long_decays_underflow_without_harm():
     scan = random_scan(1, 3, 1, 2, 200)
     scan.A.mul_(1000)
