@@ -278,8 +278,8 @@ def _conclude(
     names = {cell.run_id: str(cell) for cell in todo}
     for run_id, failure in summary.failed.items():
         log = Path(store) / LOGS / f"{run_id}.log"
-        told = f"  failed: {names[run_id]}: {failure.kind}. {failure.reason} See {log}"
-        console.print(told, markup=False)
+        why = f"  failed: {names[run_id]}: {failure.kind}. {failure.reason} See {log}"
+        console.print(why, markup=False)
     if summary.failed:
         console.print("The same command tries them again.")
     console.print(f"Boards: fusionzoo leaderboard {store}")

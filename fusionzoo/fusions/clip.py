@@ -76,14 +76,12 @@ class CLIP(AbstractFusion):
     def _alignment(
         self, embedded: Mapping[str, Tensor], first: str, second: str, context: Context
     ) -> Float[Tensor, ""]:
+        labels = (context.targets or {}) if self.by_class else {}
         return symmetric_info_nce(
             embedded[first],
             embedded[second],
             self.logit_scale.exp().clamp(max=100),
             index=context.index if self.mask_duplicates else None,
-            targets=next(iter(context.targets.values())) if self._by_class(context) else None,
+            targets=next(iter(labels.values()), None),
             paired=context.present[first] & context.present[second],
         )
-
-    def _by_class(self, context: Context) -> bool:
-        return self.by_class and bool(context.targets)

@@ -6,7 +6,7 @@ import re
 import shutil
 import sys
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import PackageNotFoundError, distribution, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -109,8 +109,6 @@ def _wrong_part(kind: str, name: str, package: str) -> list[str]:
 
 def _values(package: str, kind: str, name: str) -> dict[str, str]:
     """What the placeholders of the templates stand for."""
-    from fusionzoo import __version__
-
     module = package.replace("-", "_")
     words = re.split(r"[-_]", name)
     title = "".join(word[:1].upper() + word[1:] for word in words)
@@ -124,7 +122,7 @@ def _values(package: str, kind: str, name: str) -> dict[str, str]:
         "Class": title,
         "entry": module if kind == "recipe" else name,
         "target": target,
-        "version": __version__,
+        "version": version("fusionzoo"),
     }
 
 
