@@ -15,6 +15,7 @@ from fusionzoo.leaderboard.facts import RunFacts, read_facts
 from fusionzoo.leaderboard.layout import Layout, grouped_layouts, sheet_layout
 from fusionzoo.leaderboard.options import BoardOptions
 from fusionzoo.leaderboard.rank import rank_rows
+from fusionzoo.leaderboard.robust import robustness_panels
 from fusionzoo.leaderboard.rows import board_rows
 from fusionzoo.leaderboard.scores import key, scores_from_predictions, scores_from_records
 from fusionzoo.leaderboard.sides import named_sheet
@@ -151,6 +152,8 @@ def build_board(
         layout, scores, options, ranked_by, higher_is_better=column.higher_is_better is not False
     )
     rows = board_rows(layout, scores, columns, standings, options, ranked_by)
+    ordered = [layout.rows[row.position - 1] for row in rows]
+    robustness = robustness_panels(store.root, ordered, column.task, column.metric)
     return Table(
         schema=SCHEMA,
         name=layout.name,
@@ -164,7 +167,7 @@ def build_board(
         rows=rows,
         comparisons=comparisons,
         notes=board_notes(layout, options),
-        panels=board_panels(rows, layout, scores),
+        panels=board_panels(rows, layout, scores) + robustness,
         runs={run.run_id: dict(vars(run)) for run in layout.runs},
     )
 
