@@ -104,10 +104,9 @@ def command_of(words: list[str]) -> tuple[click.Command, list[str], str]:
     name: list[str] = []
     rest = words[1:]
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-        found = command.get_command(click.Context(command), rest[0])
-        if found is None:
-            raise click.UsageError(f"'fusionzoo {' '.join(words[1:])}': there is no {rest[0]!r}")
-        command, name, rest = found, [*name, rest[0]], rest[1:]
+        called, found, rest = command.resolve_command(click.Context(command), list(rest))
+        assert found is not None
+        command, name = found, [*name, str(called)]
     return command, rest, " ".join(name)
 
 
@@ -233,7 +232,7 @@ def test_what_is_wrong_is_found(call):
     (block,) = blocks_of(page, "page")
     with pytest.raises(click.NoSuchOption, match="--flavour"):
         check_command(block.commands[0], call)
-    with pytest.raises(click.UsageError, match="there is no 'rnu'"):
+    with pytest.raises(click.UsageError, match="There is no command 'rnu'"):
         check_command(["fusionzoo", "rnu"], call)
     with pytest.raises(AssertionError):
         check_command(["fusionzoo", "show", "ct=penet3d -> msac -> linear"], call)
