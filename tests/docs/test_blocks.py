@@ -104,7 +104,9 @@ def command_of(words: list[str]) -> tuple[click.Command, list[str], str]:
     name: list[str] = []
     rest = words[1:]
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-        called, found, rest = command.resolve_command(click.Context(command), list(rest))
+        context = command.make_context(" ".join(name), list(rest))
+        left = [*context._protected_args, *context.args]
+        called, found, rest = command.resolve_command(context, left)
         assert found is not None
         command, name = found, [*name, str(called)]
     return command, rest, " ".join(name)
