@@ -126,15 +126,22 @@ class FusionModel(nn.Module):
         return inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1)
 
     def encode(self, batch: Batch, context: Context, known: Mapping[str, Any]) -> dict[str, Any]:
-        """Each stream up to where a trunk ends; those in `known` are taken unread."""
+        """Each stream up to where a trunk ends; those in `known` are taken, in the weights' type."""
         if self.exchanges:
             return self._encode_in_step(
                 {f.name: self.read(f, batch) for f in self.features}, context
             )
         return {
-            f.name: known[f.name] if f.name in known else self.trunk(f)(self.read(f, batch))
+            f.name: self._typed(known[f.name])
+            if f.name in known
+            else self.trunk(f)(self.read(f, batch))
             for f in self.features
         }
+
+    def _typed(self, features: Any) -> Any:
+        """Features in the weights' type."""
+        dtype = next(self.parameters()).dtype
+        return [x.to(dtype) for x in features] if isinstance(features, list) else features.to(dtype)
 
     def _encode_in_step(self, inputs: Mapping[str, Tensor], context: Context) -> dict[str, Any]:
         """All encoders stage by stage, with the fusions' exchange between the stages."""

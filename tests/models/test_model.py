@@ -202,3 +202,15 @@ def test_streams_that_are_known_are_not_encoded_again():
     LOG.clear()
     torch.testing.assert_close(model(batch, known).logits, whole)
     assert not any(entry.startswith("derm") for entry in LOG)
+
+
+def test_known_streams_take_the_type_of_the_weights():
+    """They may have been encoded before the weights were made double."""
+    model = assemble("derm=toy_maps, table=toy_vector -> toy_join -> toy_head", DATA).eval()
+    batch = batch_of()
+    known = {"derm": model.trunk(model.features[0])(model.read(model.features[0], batch))}
+    model.double()
+    encoded = model.encode(batch, model.context(batch), known)["derm"]
+    levels = encoded if isinstance(encoded, list) else [encoded]
+    assert {level.dtype for level in levels} == {torch.float64}
+    assert [x.dtype for x in model._typed([torch.zeros(1)])] == [torch.float64]
