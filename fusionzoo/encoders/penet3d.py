@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import BadOption, WeightsError
 from fusionzoo.interface import AbstractEncoder, AbstractSummary, component
-from fusionzoo.ops.conv import SqueezeExcite
+from fusionzoo.ops.conv import PointwiseConv3d, SqueezeExcite
 from fusionzoo.spec import FeatureSpec, Modality
 
 #: Bottlenecks per stage by `depth`: the layers of the ResNet that would have a fourth stage.
@@ -210,17 +210,17 @@ class Bottleneck(nn.Module):
         super().__init__()
         out_channels = 2 * inner_channels
         self.drop = drop
-        self.reduce = _normed(nn.Conv3d(in_channels, inner_channels, 1, bias=False))
+        self.reduce = _normed(PointwiseConv3d(in_channels, inner_channels, bias=False))
         grouped = nn.Conv3d(
             inner_channels, inner_channels, 3, stride=stride, padding=1, groups=groups, bias=False
         )
         self.grouped = _normed(grouped)
-        expand = nn.Conv3d(inner_channels, out_channels, 1, bias=False)
+        expand = PointwiseConv3d(inner_channels, out_channels, bias=False)
         self.expand = _normed(expand, activate=False)
         self.gate = SqueezeExcite(out_channels)
         self.skip: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            skip = nn.Conv3d(in_channels, out_channels, 1, stride=stride, bias=False)
+            skip = PointwiseConv3d(in_channels, out_channels, stride=stride, bias=False)
             self.skip = _normed(skip, activate=False)
 
     def forward(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fusionzoo.ops.conv import SqueezeExcite, channel_shuffle, resize_to
+from fusionzoo.ops.conv import PointwiseConv3d, SqueezeExcite, channel_shuffle, resize_to
 from tests import golden_rule
 
 
@@ -38,3 +38,29 @@ def test_resize_to_is_linear_between_corners():
     torch.testing.assert_close(resized[0, 0, :, 0, 0], torch.linspace(0, 1, 5))
     assert resized.shape == (1, 1, 5, 2, 1)
     assert resize_to(ramp, (3, 1, 1)) is ramp
+
+
+@pytest.mark.parametrize(("stride", "bias"), [(1, True), (2, False)])
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_pointwise_convolution_is_torchs(stride, bias, last, threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    torch.manual_seed(0)
+    plain = torch.nn.Conv3d(3, 5, 1, stride=stride, bias=bias).double()
+    ours = PointwiseConv3d(3, 5, stride=stride, bias=bias).double()
+    ours.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 3, 3, 4, 5, dtype=torch.float64)
+    if last:
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+    x.requires_grad_()
+    found, expected = ours(x), plain(x)
+    torch.testing.assert_close(found, expected)
+    seed = torch.randn_like(expected)
+    for a, b in zip(
+        torch.autograd.grad(found, [x, *ours.parameters()], seed),
+        torch.autograd.grad(expected, [x, *plain.parameters()], seed),
+        strict=True,
+    ):
+        torch.testing.assert_close(a, b)
+    if threads == 1:  # on more, torch must have that many to keep the channels last
+        assert found.is_contiguous(memory_format=torch.channels_last_3d)

@@ -17,8 +17,10 @@ def tensors(size: tuple[int, ...], kernel: int, dtype=torch.float64) -> tuple[to
 @pytest.mark.parametrize("kernel", [1, 3, 5])
 @pytest.mark.parametrize("size", [(1, 1, 1), (2, 4, 3), (7, 6, 5)])
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
-def test_equals_torch(size, kernel, dtype, close):
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last_3d])
+def test_equals_torch(size, kernel, dtype, close, memory):
     x, weight = tensors(size, kernel, dtype)
+    x = x.detach().contiguous(memory_format=memory).requires_grad_()
     ours = depthwise_conv3d(x, weight)
     theirs = F.conv3d(x, weight, padding=kernel // 2, groups=3)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=close)
