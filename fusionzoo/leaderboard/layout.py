@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 from fusionzoo.errors import MixedRuns, SpecError
@@ -197,18 +198,55 @@ def _cells(runs: Sequence[RunFacts], failures: Sequence[Failure]) -> tuple[Cell,
 
 
 def _labels(runs: Sequence[RunFacts]) -> list[str]:
-    """Each row's spec: without options where that is clear, with settings where they differ."""
-    plain = {run.spec: _without_options(run.spec) for run in runs}
-    told = list(plain.values())
-    names = {spec: short if told.count(short) == 1 else spec for spec, short in plain.items()}
-    return [
-        names[run.spec] + _differing(run, [o for o in runs if o.spec == run.spec]) for run in runs
-    ]
+    """Each row's spec with the options that tell rows apart, and settings where only they do."""
+    own: dict[str, list[RunFacts]] = {}
+    for run in runs:
+        own.setdefault(run.spec, []).append(run)
+    names = dict(zip(own, _short(list(own)), strict=True))
+    return [names[run.spec] + _differing(run, own[run.spec]) for run in runs]
 
 
-def _without_options(spec: str) -> str:
+def _short(specs: Sequence[str]) -> list[str]:
+    """Specs without the options that all specs of the same parts have in common."""
+    options = {spec: _options(spec) for spec in specs}
+    plain = {spec: _without(spec, own) for spec, own in options.items()}
+    shared: dict[str, set[_Option]] = {}
+    for spec, name in plain.items():
+        shared[name] = shared.get(name, options[spec]) & options[spec]
+    return [_without(spec, shared[plain[spec]]) for spec in specs]
+
+
+#: A call's place in its spec, the option's name and its value as text.
+_Option = tuple[int, str, str]
+
+
+def _options(spec: str) -> set[_Option]:
+    """Every option of a spec; none where it can't be read."""
+    found: set[_Option] = set()
+
+    def note(place: int, call: Call) -> Call:
+        found.update((place, name, repr(value)) for name, value in call.options)
+        return call
+
+    _walk(spec, note)
+    return found
+
+
+def _without(spec: str, options: set[_Option]) -> str:
+    """A spec without some of its options."""
+
+    def drop(place: int, call: Call) -> Call:
+        kept = tuple(o for o in call.options if (place, o[0], repr(o[1])) not in options)
+        return Call(call.name, kept, call.column)
+
+    return _walk(spec, drop)
+
+
+def _walk(spec: str, change: Callable[[int, Call], Call]) -> str:
+    """A spec with every call changed; as it is where it can't be read."""
+    places = count()
     try:
-        return str(parse(spec).map(lambda _, call: Call(call.name, (), call.column)))
+        return str(parse(spec).map(lambda _, call: change(next(places), call)))
     except SpecError:
         return spec
 

@@ -16,10 +16,10 @@ from fusionzoo.leaderboard.table import Curve, Panel
 
 #: What is done to a modality, by kind of perturbation.
 _DONE = {
-    "drop": "{} absent from a share of the cases",
-    "cells": "cells of {} empty",
-    "noise": "noise on {}",
-    "shift": "{} moved",
+    "drop": "with {} absent from a share of the cases",
+    "cells": "with cells of {} empty",
+    "noise": "with noise on {}",
+    "shift": "with {} moved",
 }
 #: Kind of perturbation, modality, unit of its levels.
 _Name = tuple[str, str, str]
@@ -82,7 +82,7 @@ def _panel(name: _Name, rows: dict[str, dict[float, list[float]]], metric: str) 
         )
         for label, levels in rows.items()
     )
-    done = _DONE.get(kind, f"{kind} of {{}}").format(modality)
+    done = _DONE.get(kind, f"with {kind} of {{}}").format(modality)
     return Panel(kind, f"Robustness: {done}", unit, METRICS[metric].label, curves)
 
 

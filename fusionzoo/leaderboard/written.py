@@ -174,7 +174,7 @@ class _Cells(HTMLParser):
             self._kind, self._text = tag, []
             if tag == "th" and given.get("scope") == "col":
                 self._head.append(given.get("data-key") or "")
-        elif self._kind == "th" and given.get("class") != "name" and self._text:
+        elif self._kind == "th" and given.get("class") not in ("name", "nb") and self._text:
             self._kind = ""  # the model's name is read, what follows is about it
         elif self._text:
             self._text.append(" ")

@@ -67,9 +67,14 @@ def test_labels_leave_out_options_that_say_nothing(facts):
     first = replace(next(iter(facts.values())), spec="ct=penet3d(width=0.25) -> linear")
     (alone,) = grouped_layouts([first])
     assert alone.rows[0].label == "ct=penet3d -> linear"
-    wide = replace(first, run_id="wide", spec="ct=penet3d(width=1.0) -> linear")
-    (both,) = grouped_layouts([first, wide])
-    assert [row.label for row in both.rows] == [first.spec, wide.spec]
+    deep = "ct=penet3d(depth=14, width={}) -> linear"
+    runs = [replace(first, run_id=f"{w}", spec=deep.format(w)) for w in (0.25, 1.0)]
+    (both,) = grouped_layouts(runs)
+    assert [row.label for row in both.rows] == [
+        "ct=penet3d(width=0.25) -> linear",
+        "ct=penet3d(width=1) -> linear",
+    ]
+    assert [row.spec for row in both.rows] == [run.spec for run in runs]
     odd = replace(first, spec="not -> a ( spec")
     assert grouped_layouts([odd])[0].rows[0].label == "not -> a ( spec"
 

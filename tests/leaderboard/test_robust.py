@@ -41,7 +41,7 @@ def test_rows_that_were_tried_have_a_curve(own_store):
     (board,) = build_boards(own_store, QUICK, cached=False)
     calibration, panel = board.panels
     assert calibration.kind == "calibration"
-    assert panel.title == "Robustness: ct absent from a share of the cases"
+    assert panel.title == "Robustness: with ct absent from a share of the cases"
     assert (panel.x_label, panel.y_label) == ("% of cases", "AUROC")
     assert [curve.label for curve in panel.curves] == ["MSCA", "Concat"]
     assert panel.curves[0].x == (0.0, 50.0, 100.0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from fusionzoo.leaderboard.plots import svg
 from fusionzoo.leaderboard.plots.svg import Axis
 from fusionzoo.leaderboard.table import Curve, Panel
@@ -17,8 +19,8 @@ def draw_curve(curve: Curve, panel: Panel) -> str:
         curve: The row's line.
         panel: The panel that it is in; its other curves set the range of the axes.
     """
-    across = _range([value for one in panel.curves for value in one.x])
-    upright = _range([value for one in panel.curves for value in one.y])
+    across = _range([value for one in panel.curves for value in one.x], panel)
+    upright = _range([value for one in panel.curves for value in one.y], panel)
     x = Axis(*across, _LEFT, SIDE - _RIGHT)
     y = Axis(*upright, SIDE - _BOTTOM, _TOP)
     marks = [svg.line(x.start, y(v), x.end, y(v), "grid") for v in upright]
@@ -35,10 +37,15 @@ def draw_curve(curve: Curve, panel: Panel) -> str:
     return svg.drawing(SIDE, SIDE, marks, f"{panel.y_label} by {panel.x_label}: {curve.label}")
 
 
-def _range(values: list[float]) -> tuple[float, float]:
-    """0 to 1, and as much more as the values need."""
-    low, high = min([*values, 0.0]), max([*values, 1.0])
-    return low, high
+def _range(values: list[float], panel: Panel) -> tuple[float, float]:
+    """0 to 1 for shares; elsewhere the tenths (of the power of ten) that hold all values."""
+    if panel.kind == "calibration" or not values:
+        return 0.0, 1.0
+    low, high = min(values), max(values)
+    step = 10.0 ** math.floor(math.log10(max(abs(low), abs(high), 1e-9)))
+    step = step if step >= 1 else 0.1
+    edges = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
+    return round(edges[0], 9), round(max(edges[1], edges[0] + step), 9)
 
 
 __all__ = ["draw_curve"]

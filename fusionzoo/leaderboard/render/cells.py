@@ -36,13 +36,17 @@ def _model(row: Row) -> str:
     shown = "".join(f'<span class="tag">{escape(tag)}</span>' for tag in tags)
     if row.state != "complete":
         shown += f'<span class="tag state">{row.state}</span>'
-    arrows = escape(row.spec).replace("-&gt;", '<span class="nb">-&gt;</span>')
-    spec = f'<span class="spec">{arrows}</span>' if row.spec != row.label else ""
+    spec = f'<span class="spec">{_spec(row.spec)}</span>' if row.spec != row.label else ""
     remark = f'<span class="remark">{escape(row.remark)}</span>' if row.remark else ""
     return (
-        f'<th class="model" scope="row"><span class="name">{escape(row.label)}</span>{shown}'
+        f'<th class="model" scope="row"><span class="name">{_spec(row.label)}</span>{shown}'
         f"{spec}{remark}</th>"
     )
+
+
+def _spec(told: str) -> str:
+    """Text whose arrows aren't broken at the end of a line."""
+    return escape(told).replace("-&gt;", '<span class="nb">-&gt;</span>')
 
 
 def _figure(row: Row, column: Column, ranking: bool) -> str:
