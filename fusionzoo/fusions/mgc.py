@@ -135,6 +135,7 @@ class MGC(AbstractFusion):
         if before is None:
             means = [x.flatten(2).mean(2) for x in levels[-1]]
         else:
+            _check_kept(before, levels[-1])
             means = [
                 refined_mean(x, f, official_layout_bug=self.official_layout_bug)
                 for x, f in zip(before, levels[-1], strict=True)
@@ -233,6 +234,16 @@ class MGC(AbstractFusion):
                 found = scan.rename_official(own) if pair else scan.rename_official(own, 1)
                 renamed |= {f"{ours}.{level}.{key}": tensor for key, tensor in found.items()}
         return renamed
+
+
+def _check_kept(before: Sequence[Tensor], refined: Sequence[Tensor]) -> None:
+    """Refuse maps that the chain gave other shapes, so that they can't be added to themselves."""
+    for x, f in zip(before, refined, strict=True):
+        if x.shape != f.shape:
+            raise LayoutMismatch(
+                f"MGC adds what the fusions before it made of a map to the map; they made "
+                f"{tuple(f.shape[1:])} of {tuple(x.shape[1:])}. Use ones that keep shapes (cmigf)."
+            )
 
 
 def _scanned(scan: nn.Module, own: Tensor, other: Tensor) -> Tensor:

@@ -345,7 +345,14 @@ class _Assembly:
             _check_points(call, fusion, encoders)
             last = len(built) == len(classes) - 1
             if self.seed is None:
-                verify_fusion(fusion, given, stages, f"Fusion {call.name!r}", last=last)
+                verify_fusion(
+                    fusion,
+                    given,
+                    stages,
+                    f"Fusion {call.name!r}",
+                    last=last,
+                    unrefined=adapted if last and built else None,
+                )
             built.append(fusion)
             given = dict(fusion.outputs if last else fusion.refined)
             gives = ", ".join(f"{name}: {spec}" for name, spec in given.items())

@@ -61,16 +61,20 @@ def verify_fusion(
     what: str,
     *,
     last: bool,
+    unrefined: Mapping[str, FeatureSpec] | None = None,
 ) -> None:
     """Compare what a fusion gives at each of its places with what it declares.
 
-    Between stages it must keep every shape.
+    Between stages it must keep every shape. `unrefined` are the features before a chain's fusions.
 
     Raises:
         LayoutMismatch: It gives other shapes, or other names than its `outputs` or `refined`.
     """
     present = {name: torch.ones(_CASES, dtype=torch.bool, device="meta") for name in given}
     context = Context(present)
+    if unrefined is not None:
+        before = {name: _zeros(spec) for name, spec in unrefined.items()}
+        context = Context(present, unrefined=before)
     features = {name: _zeros(spec) for name, spec in given.items()}
     with _evaluated(fusion):
         if "exchange" in fusion.places:

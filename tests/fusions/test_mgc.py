@@ -233,6 +233,14 @@ def test_one_level_is_the_means():
     assert num_parameters(fusion) == 0
 
 
+def test_fusions_before_it_keep_shapes():
+    given = dict.fromkeys("ab", SPOT)
+    before = {name: random_features(SPOT) for name in given}
+    refined = {name: torch.randn(2, 5, 4) for name in given}
+    with pytest.raises(LayoutMismatch, match=r"made \(5, 4\) of \(5, 3\)\. Use ones that keep"):
+        MGC(given).join(refined, Context({}, unrefined=before))
+
+
 def test_refusals():
     with pytest.raises(BadOption, match=r"two axes alone; given a: vector of 7 channels"):
         MGC({"a": TABLE, "b": PICTURE}, official_layout_bug=True)
