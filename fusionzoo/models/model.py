@@ -126,7 +126,7 @@ class FusionModel(nn.Module):
         return inputs[0] if len(inputs) == 1 else torch.cat(inputs, dim=1)
 
     def encode(self, batch: Batch, context: Context, known: Mapping[str, Any]) -> dict[str, Any]:
-        """Each stream up to where a trunk ends; those in `known` are taken, in the weights' type."""
+        """Each stream up to where a trunk ends; those in `known` are taken in the weights' type."""
         if self.exchanges:
             return self._encode_in_step(
                 {f.name: self.read(f, batch) for f in self.features}, context
