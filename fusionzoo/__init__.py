@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from fusionzoo.api import build as build
     from fusionzoo.api import open_run as open_run
     from fusionzoo.api import run as run
+    from fusionzoo.estimator import FusionClassifier as FusionClassifier
     from fusionzoo.grammar import parse as parse
     from fusionzoo.registry import register as register
 
 _HOME = {
+    "FusionClassifier": "fusionzoo.estimator",
     "build": "fusionzoo.api",
     "open_run": "fusionzoo.api",
     "parse": "fusionzoo.grammar",
@@ -21,7 +23,7 @@ _HOME = {
     "run": "fusionzoo.api",
 }
 
-__all__ = ["__version__", "build", "open_run", "parse", "register", "run"]
+__all__ = ["FusionClassifier", "__version__", "build", "open_run", "parse", "register", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
 
 #: Findings of one code and column that are printed before the rest is counted.
 SHOWN = 20
+#: An encoder for a first run on each kind of modality.
+ENCODERS = {
+    "volume": "penet3d",
+    "rgb": "'timm(resnet18)'",
+    "gray": "'timm(resnet18)'",
+    "table": "mlp",
+}
 
 
 @click.command()
@@ -81,7 +88,14 @@ def _print(console: Console, report: CheckReport, shown: int) -> None:
     errors, warnings = len(report.errors), len(report.warnings)
     counted = f"{errors} error{'s' * (errors != 1)}, {warnings} warning{'s' * (warnings != 1)}"
     if report.ok:
-        again = f"fusionzoo run --dataset {report.source} --encoder ... --fusion ..."
-        console.print(f"\n[green]{counted}[/green]: the data can be used, for instance by\n{again}")
+        console.print(f"\n[green]{counted}[/green]: the data can be used, for instance by")
+        console.print(f"  {escape(_run(report))}")
     else:
         console.print(f"\n[red]{counted}[/red]: mend the errors and check again.")
+
+
+def _run(report: CheckReport) -> str:
+    """A first run on these data."""
+    parts = [f"--encoder {name}={ENCODERS[kind]}" for name, kind in report.modalities.items()]
+    fusion = ["--fusion concat"] if len(parts) > 1 else []
+    return " ".join(["fusionzoo run", f"--dataset {report.source}", *parts, *fusion])

@@ -34,6 +34,11 @@ from fusionzoo.cli._options import scoring_options
     show_default=True,
     help="Bootstrap draws.",
 )
+@click.option(
+    "--calibrate",
+    is_flag=True,
+    help="Score probabilities at the temperature that fits the validation cases best.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     runs: tuple[str, ...],
@@ -43,6 +48,7 @@ def command(
     per_case: str | None,
     replicates: int,
     binary: str,
+    calibrate: bool,
     as_json: bool,
 ) -> None:
     """Metrics of RUN (a run's folder) with intervals, recomputed from its predictions.
@@ -54,16 +60,20 @@ def command(
     from rich.console import Console
 
     from fusionzoo.api import FinishedRun, open_run
+    from fusionzoo.cli._calibration import print_calibration
     from fusionzoo.cli._folds import by_fold, folds_of, print_folds
     from fusionzoo.cli._results import print_results
     from fusionzoo.evaluation.aggregate import aggregate
+    from fusionzoo.evaluation.calibration import calibrated, load_or_fit
     from fusionzoo.evaluation.folds import over_folds
     from fusionzoo.evaluation.report import evaluate
     from fusionzoo.evaluation.results import Evaluation
     from fusionzoo.schema import to_json
 
-    def scored(opened: FinishedRun) -> Evaluation:
+    def scored(opened: FinishedRun, at_temperature: bool) -> Evaluation:
         predictions = opened.predictions()
+        if at_temperature:
+            predictions = calibrated(predictions, load_or_fit(opened.folder, predictions))
         if per_case:
             predictions = aggregate(predictions, per_case, by="case")
         if per_patient:
@@ -81,15 +91,17 @@ def command(
     console = Console(soft_wrap=True)
     if len(runs) == 1:
         opened = open_run(runs[0])
-        evaluation = scored(opened)
+        evaluation = scored(opened, calibrate)
         if as_json:
             click.echo(json.dumps(evaluation.to_json(), indent=2))
             return
         console.print(f"[bold]{opened.record.spec}[/bold]", highlight=False)
         print_results(console, evaluation, opened.main)
+        if calibrate:
+            print_calibration(console, opened, scored(opened, False), evaluation)
         return
     folds = by_fold([open_run(run) for run in runs])
-    evaluations = {fold: scored(opened) for fold, opened in folds.items()}
+    evaluations = {fold: scored(opened, calibrate) for fold, opened in folds.items()}
     rows, first = over_folds(evaluations), next(iter(folds.values()))
     if as_json:
         click.echo(json.dumps(to_json(rows), indent=2))

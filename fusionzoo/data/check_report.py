@@ -26,6 +26,7 @@ class CheckReport:
         source: The path that was checked.
         num_cases: Rows of the manifest; 0 where they can't be read.
         num_groups: Patients.
+        modalities: Name and kind of each modality.
         errors: What must be mended, leakage first, then by code and row.
         warnings: What may be meant, in the same order.
     """
@@ -33,6 +34,7 @@ class CheckReport:
     source: str
     num_cases: int
     num_groups: int
+    modalities: dict[str, str]
     errors: tuple[Problem, ...]
     warnings: tuple[Problem, ...]
 
@@ -63,8 +65,15 @@ def check_data(path: str | Path, *, check: Check = "full") -> CheckReport:
         _try_split(Path(path), problems)
     cases = () if read is None else read.cases.ids
     groups = set() if read is None else set(read.cases.groups.tolist())
+    modalities = {} if read is None else {role.name: role.kind for role in read.roles.images}
+    modalities |= {} if read is None else dict.fromkeys(read.roles.tables, "table")
     return CheckReport(
-        str(path), len(cases), len(groups), _ordered(problems.found), _ordered(warnings.found)
+        str(path),
+        len(cases),
+        len(groups),
+        modalities,
+        _ordered(problems.found),
+        _ordered(warnings.found),
     )
 
 

@@ -25,6 +25,8 @@ TARGETS = (
 )
 #: Classes of a guessed target at most.
 MOST_CLASSES = 10
+#: Share of different values above which a column may hold ids with a few mistakes.
+NEARLY = 0.95
 
 
 def plain(name: str) -> str:
@@ -52,16 +54,35 @@ def number(cell: str) -> float | None:
 
 
 def guess_id(rows: Rows, said: Said) -> Guess | None:
-    """The column of the case id; None where no column has a value of its own on every row."""
+    """The column of the case id; None where no column has a value of its own on nearly every row.
+
+    Where only some ids are there twice, which may be a mistake, the guess says so.
+    """
     if said.id is not None:
         return Guess(said.id, "")
-    free = [c for c in rows.columns if c not in said.columns and is_unique(rows, c)]
-    for column in _named(free, IDS) + _named(free, GROUPS):
+    free = [c for c in rows.columns if c not in said.columns]
+    unique = [c for c in free if is_unique(rows, c)]
+    for column in _named(unique, (*IDS, *GROUPS)):
         return Guess(column, "its name, and a value of its own on every row")
-    texts = [c for c in free if number(rows.cells[c][0]) is None]
-    for column in [*texts, *free, *(c for c in said.images.values() if is_unique(rows, c))]:
+    words = [c for c in free if _looks_like_ids(rows, c)]
+    for column in [*(c for c in words if c in unique), *_named(words, IDS), *words]:
+        repeated = [c for c in dict.fromkeys(rows.cells[column]) if rows.cells[column].count(c) > 1]
+        if not repeated:
+            return Guess(column, "a value of its own on every row")
+        return Guess(column, f"NOT SURE: {', '.join(map(repr, repeated[:3]))} is there twice")
+    for column in [*unique, *(c for c in said.images.values() if is_unique(rows, c))]:
         return Guess(column, "a value of its own on every row")
     return None
+
+
+def _looks_like_ids(rows: Rows, column: str) -> bool:
+    """Whether a column holds single words, no paths and no numbers, nearly all different."""
+    known = known_cells(rows, column)
+    different = len(set(known)) >= NEARLY * len(rows)
+    return different and all(
+        number(cell) is None and len(cell) <= 40 and not re.search(r"[\s/\\]", cell)
+        for cell in known
+    )
 
 
 def guess_group(rows: Rows, said: Said, case_id: str | None) -> Guess:
@@ -121,6 +142,14 @@ def classes_of(rows: Rows, column: str) -> list[str]:
     if all(number(cell) is not None for cell in found):
         return sorted(found, key=lambda cell: (float(cell), cell))
     return sorted(found, key=lambda cell: (cell.casefold(), cell))
+
+
+def once_only(rows: Rows, column: str) -> str:
+    """Values that are there once, which may be slips of the pen, in words; empty for none."""
+    known = known_cells(rows, column)
+    rare = [value for value in classes_of(rows, column) if known.count(value) == 1]
+    few = len(known) < 10 * max(1, len(set(known)))
+    return "" if few or not rare else f"; once only: {', '.join(map(repr, rare[:3]))}"
 
 
 def guess_positive(rows: Rows, column: str, said: Said) -> Guess:

@@ -97,7 +97,7 @@ def _folder_name(out: Path) -> str:
 
 def _required_id(rows: Rows, manifest: Path, said: Said) -> Guess:
     found = guess_id(rows, said)
-    if found is not None and is_unique(rows, str(found.value)):
+    if found is not None and (found.reason or is_unique(rows, str(found.value))):
         return found
     counts = {column: len(set(rows.cells[column])) for column in rows.columns}
     best = max(counts, key=lambda column: counts[column])

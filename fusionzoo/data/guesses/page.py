@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fusionzoo.data.guesses.columns import classes_of
+from fusionzoo.data.guesses.columns import classes_of, once_only
 from fusionzoo.data.guesses.files import ImageGuess
 from fusionzoo.data.guesses.said import Guess
 from fusionzoo.data.guesses.table import TableGuess
@@ -43,7 +43,7 @@ def word(value: object) -> str:
         return f"[{', '.join(words)}]"
     if isinstance(value, bool):
         return str(value).lower()
-    text = str(value)
+    text = f"{value:g}" if isinstance(value, float) else str(value)
     if _PLAIN.match(text) and text.lower() not in _SPECIAL:
         return text
     return _quoted(text)
@@ -134,7 +134,9 @@ def _targets(roles: Roles, rows: Rows) -> Iterator[str]:
         yield _line(2, "column", word(column), target.reason)
         if positive is None:
             yield "    type: multiclass"
-            yield _line(2, "classes", word(classes), "the values found")
+            once = once_only(rows, column)
+            why = f"{'NOT SURE: ' if once else ''}the values found{once}"
+            yield _line(2, "classes", word(classes), why)
         else:
             chosen = str(positive.value)
             ordered = [*(value for value in classes if value != chosen), chosen]

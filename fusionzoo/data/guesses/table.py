@@ -19,6 +19,7 @@ from fusionzoo.data.guesses.columns import (
     names_a_case,
     names_an_outcome,
     number,
+    once_only,
     plain,
 )
 from fusionzoo.data.guesses.said import Said
@@ -95,9 +96,7 @@ def _role(rows: Rows, column: str) -> tuple[str, str]:
         return "unused", "dates; turn them into a number, such as days or an age"
     if len(values) > MOST_VALUES or (len(values) > 2 and 2 * len(values) > len(known)):
         return "unused", f"{len(values)} different texts in {len(known)} cells"
-    rare = [value for value, count in values.items() if count == 1]
-    once = f"; once only: {', '.join(map(repr, rare[:3]))}" if rare else ""
-    return "categorical", f"the {len(values)} values found{once}"
+    return "categorical", f"the {len(values)} values found{once_only(rows, column)}"
 
 
 def _answer(rows: Rows, column: str, targets: Iterable[str]) -> str | None:
