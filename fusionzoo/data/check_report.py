@@ -65,8 +65,10 @@ def check_data(path: str | Path, *, check: Check = "full") -> CheckReport:
         _try_split(Path(path), problems)
     cases = () if read is None else read.cases.ids
     groups = set() if read is None else set(read.cases.groups.tolist())
-    modalities = {} if read is None else {role.name: role.kind for role in read.roles.images}
-    modalities |= {} if read is None else dict.fromkeys(read.roles.tables, "table")
+    modalities: dict[str, str] = {}
+    if read is not None:
+        modalities |= {role.name: role.kind for role in read.roles.images}
+        modalities |= dict.fromkeys(read.roles.tables, "table")
     return CheckReport(
         str(path),
         len(cases),
