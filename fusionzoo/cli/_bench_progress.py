@@ -87,7 +87,7 @@ class BenchProgress(BenchObserver):
             self._running.pop(cell.run_id, None)
             self._tell(
                 f"{escape(str(cell))}: [yellow]{outcome.ending}[/yellow]. "
-                f"{escape(outcome.reason)} It is tried again."
+                f"{escape(outcome.reason.rstrip('.'))}. It is tried again."
             )
         else:
             self._end(cell, None)
