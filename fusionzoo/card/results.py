@@ -108,6 +108,7 @@ def calibration_of(run: FinishedRun, calibration: Calibration) -> Iterator[Block
         seed=evaluation.seed,
         level=evaluation.level,
         reference=run.main,
+        binary=evaluation.binary,
     )
     for row in main_rows(run):
         suffix = f"-{row.task}" if len(main_rows(run)) > 1 else ""
