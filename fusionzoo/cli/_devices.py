@@ -40,7 +40,7 @@ def check_devices(device: str, count: int) -> None:
 
     gpus = torch.cuda.device_count() if device in ("auto", "cuda") else 0
     if device == "mps" or (count > gpus and (gpus or device == "cuda")):
-        have = "one GPU" if device == "mps" else f"{gpus} GPUs"
+        have = "1 GPU" if device == "mps" else f"{gpus} GPU{'s' * (gpus != 1)}"
         raise BadOption(
             f"--devices {count} asks for a GPU for each process; this machine has {have}. Ask for "
             "fewer, or add --device cpu."
