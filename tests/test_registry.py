@@ -396,7 +396,9 @@ def test_a_broken_plugin_is_set_aside_and_the_rest_works(
         registry.load("fusion", "broken")
     assert str(caught.value).startswith("The fusion 'broken' of fusionzoo-foo 0.2 can't be used: ")
     assert said in str(caught.value)
-    assert str(caught.value).endswith("It is set aside; 'fusionzoo plugins --traceback' shows where.")
+    assert str(caught.value).endswith(
+        "It is set aside; 'fusionzoo plugins --traceback' shows where."
+    )
     assert "broken" not in registry.names("fusion")
     (broken,) = registry.broken()
     assert broken.reason.startswith("Traceback")
