@@ -11,13 +11,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from fusionzoo.evaluation.plots.canvas import COLOURS, FAINT, INK, save, styled
+from fusionzoo.evaluation.plots.canvas import COLOURS, FAINT, save, styled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
 WIDTH, SHARES, PICTURE, BAR = 9.0, 0.95, 2.0, 0.26
 MOST_SLICES, MOST_COLUMNS = 6, 12
 FOR, AGAINST = "#D7301F", "#2B8CBE"
-#: Shares smaller than this have no text inside of their bar.
-_NARROW = 0.12
 _DPI = 160
+GRADIENTS = "integrated gradients: red for it, blue against"
 
 
 @dataclass(frozen=True)
@@ -84,18 +84,12 @@ def _inputs(
             columns = explanation.columns(name)
             if columns:
                 height = BAR * min(len(columns), MOST_COLUMNS) + 0.75
-                parts.append((height, _bound(_table, name)))
+                parts.append((height, partial(_table, name=name)))
         elif x.ndim == 3:
-            parts.append((PICTURE + 0.3, _bound(_image, name)))
+            parts.append((PICTURE + 0.3, partial(_image, name=name)))
         else:
-            parts.append((1.45 * (1 + len(layers)) + 0.35, _bound(_volume, name)))
+            parts.append((1.45 * (1 + len(layers)) + 0.35, partial(_volume, name=name)))
     return parts
-
-
-def _bound(
-    part: Callable[[SubFigure, Explanation, str], None], name: str
-) -> Callable[[SubFigure, Explanation], None]:
-    return lambda box, explanation: part(box, explanation, name)
 
 
 def _shares(box: SubFigure, explanation: Explanation) -> None:
@@ -103,23 +97,21 @@ def _shares(box: SubFigure, explanation: Explanation) -> None:
     axes = box.subplots()
     left = 0.0
     for k, (name, part) in enumerate(explanation.shares.parts.items()):
-        value = explanation.shares.values[name]
-        axes.barh(0, part, left=left, color=COLOURS[k % len(COLOURS)], height=0.62)
-        told = f"{name} {part:.0%}\n{value:+.2f}"
-        inside = part >= _NARROW
-        axes.text(
-            left + part / 2,
-            0 if inside else 0.42,
-            told if inside else f"{name} {part:.0%} ({value:+.2f})",
-            ha="center" if inside else ("right" if left > 0.5 else "left"),
-            va="center" if inside else "bottom",
-            color="white" if inside else INK,
-            fontsize=9.5,
-        )
+        told = f"{name} {part:.0%} ({explanation.shares.values[name]:+.2f})"
+        axes.barh(0, part, left=left, color=COLOURS[k % len(COLOURS)], label=told)
         left += part
-    narrow = any(part < _NARROW for part in explanation.shares.parts.values())
-    axes.set(xlim=(0, 1), ylim=(-0.33, 0.75 if narrow else 0.33), yticks=[], xticks=[])
+    axes.set(xlim=(0, 1), yticks=[], xticks=[])
     axes.spines[:].set_visible(False)
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        ncols=len(explanation.shares.parts),
+        frameon=False,
+        borderaxespad=0,
+        borderpad=0.2,
+        handlelength=1,
+        handleheight=1,
+    )
     before, after = explanation.shares.baseline, explanation.shares.score
     axes.set_title(
         f"share of each modality; together they move the log-odds from {before:+.2f} to "
@@ -133,7 +125,7 @@ def _image(box: SubFigure, explanation: Explanation, name: str) -> None:
     """The picture, and the picture under each layer."""
     layers = _layers(explanation, name)
     picture = _picture(explanation.inputs[name])
-    columns = box.subplots(1, max(4, 1 + len(layers)), squeeze=False)[0]
+    columns = box.subplots(1, max(3, 1 + len(layers)), squeeze=False)[0]
     for axes in columns:
         axes.set_axis_off()
     _show(columns[0], picture, None, name)
@@ -185,7 +177,7 @@ def _layers(explanation: Explanation, name: str) -> list[_Layer]:
     if explanation.attributions is not None and explanation.inputs[name].ndim > 1:
         summed = explanation.attributions.values[name].sum(dim=0).cpu().numpy()
         smooth = gaussian_filter(summed, [max(n / 64, 0.4) for n in summed.shape])
-        layers.append(_Layer("integrated gradients", _scaled(smooth), signed=True))
+        layers.append(_Layer(GRADIENTS, _scaled(smooth), signed=True))
     if explanation.cams is not None and name in explanation.cams:
         heat = explanation.cams[name].heat.cpu().numpy()
         told = "Grad-CAM" if heat.any() else "Grad-CAM: nowhere"

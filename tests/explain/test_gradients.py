@@ -217,10 +217,6 @@ class Numbers(AbstractEncoder):
             "derm=timm(xcit_nano_12_p16_224, features=vector) -> linear",
             "No gradient of the score reaches the maps of derm.*such as a class token",
         ),
-        (
-            "derm=toy_numbers -> linear",
-            "needs a map, and the encoder of 'derm' gives none. Use --m",
-        ),
     ],
 )
 def test_where_there_is_no_map(spec, told):

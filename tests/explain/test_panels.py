@@ -85,7 +85,7 @@ def test_titles():
 
 def test_layers_are_scaled_and_say_when_there_is_nothing():
     names = [layer.name for layer in panels._layers(explanation(), "derm")]
-    assert names == ["integrated gradients", "Grad-CAM: nowhere"]
+    assert names == [panels.GRADIENTS, "Grad-CAM: nowhere"]
     gradients, cam = panels._layers(explanation(), "ct")
     assert np.unravel_index(gradients.heat.argmax(), (9, 12, 12))[0] == 6
     assert (gradients.signed, cam.signed) == (True, False)
