@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -25,6 +26,7 @@ from fusionzoo.records.sheet import read_sheets
 from fusionzoo.records.store import RunStore
 
 Progress = Callable[[str, int, int], None]
+_log = logging.getLogger(__name__)
 
 
 def silent(board: str, done: int, total: int) -> None:
@@ -83,10 +85,17 @@ def _boards(
             for run_id, run in facts.items()
             if any(fnmatchcase(run_id, pattern) for pattern in patterns)
         }
-    layouts = [one for one in _layouts(root, facts, sheets) if one.runs]
-    if not layouts:
-        raise RunError(_nothing(root, sheets, patterns))
-    return [build_board(RunStore(root), one, options, cache, progress) for one in layouts]
+    layouts = _layouts(root, facts, sheets)
+    unready = [_unready(layout) for layout in layouts if not layout.runs]
+    if len(unready) == len(layouts):
+        raise RunError(_nothing(root, sheets, patterns, unready))
+    for told in unready:
+        _log.warning("%s", told)
+    return [
+        build_board(RunStore(root), layout, options, cache, progress)
+        for layout in layouts
+        if layout.runs
+    ]
 
 
 def _layouts(root: Path, facts: Mapping[str, RunFacts], sheets: Sequence[str]) -> list[Layout]:
@@ -102,12 +111,28 @@ def _layouts(root: Path, facts: Mapping[str, RunFacts], sheets: Sequence[str]) -
     return found + grouped_layouts(others, lost)
 
 
-def _nothing(root: Path, sheets: Sequence[str], patterns: Sequence[str]) -> str:
+def _unready(layout: Layout) -> str:
+    """What to say of a sheet without a finished run."""
+    cells = [(row.label, cell) for row in layout.rows for cell in row.cells]
+    failed = [(label, cell.place, cell.failure) for label, cell in cells if cell.failure]
+    told = f"Sheet {layout.name!r} is left out: none of its {len(cells)} runs is finished"
+    if not failed:
+        return f"{told}."
+    label, place, failure = failed[0]
+    return f"{told}, {len(failed)} failed. {label}, {place}: {failure.reason}"
+
+
+def _nothing(
+    root: Path, sheets: Sequence[str], patterns: Sequence[str], unready: Sequence[str]
+) -> str:
     asked = [f"sheet {name}" for name in sheets] + [f"runs {pattern}" for pattern in patterns]
     of = f" of {' and '.join(asked)}" if asked else ""
-    return (
-        f"{str(root)!r} has no finished run{of}. Run 'fusionzoo run' or 'fusionzoo bench' with "
-        "--out there, or name another folder."
+    return " ".join(
+        [
+            f"{str(root)!r} has no finished run{of}.",
+            *unready,
+            "Run 'fusionzoo run' or 'fusionzoo bench' with --out there, or name another folder.",
+        ]
     )
 
 

@@ -92,6 +92,7 @@ def make_store(
     dataset="lidc",
     sheet=True,
     replicates=100,
+    prefix="",
     **changes,
 ):
     """A store with every run of these models, and a sheet that says so; returns its path."""
@@ -102,7 +103,9 @@ def make_store(
         cells = []
         for fold in range(folds) if folds else [None]:
             for seed in seeds:
-                run_id = f"{index:02d}-{'split' if fold is None else f'fold{fold}'}-seed{seed}"
+                run_id = (
+                    f"{prefix}{index:02d}-{'split' if fold is None else f'fold{fold}'}-seed{seed}"
+                )
                 cells.append(SheetCell(run_id, fold, seed))
                 absent = model.absent.get((fold, seed))
                 if model.refusal or absent == "waiting":

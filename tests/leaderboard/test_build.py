@@ -1,6 +1,7 @@
 import math
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -102,6 +103,18 @@ def test_a_model_of_reduced_size_reproduces_nothing(tmp_path):
     assert board.rows[0].figures["malignancy/auroc"].published.verdict == "reproduced"
 
 
+def test_a_sheet_without_a_finished_run_is_told(own_store, tmp_path, caplog):
+    lost = [replace(MODELS[0], absent={(0, 0): "timeout", (1, 0): "waiting"})]
+    make_store(own_store, lost, folds=2, prefix="lost-", name="paper/table9")
+    told = "is left out: none of its 2 runs is finished, 1 failed. Concat, fold 0, seed 0: The run"
+    assert len(build_boards(own_store, QUICK)) == 1
+    assert told in caplog.text
+    make_store(tmp_path, lost, folds=2)
+    with pytest.raises(RunError) as caught:
+        build_boards(tmp_path)
+    assert told in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -121,7 +134,7 @@ def test_runs_can_be_chosen(own_store):
     edit_record(own_store, "00-fold0-seed0", lambda data: data.update(protocol="0"))
     (board,) = build_boards(own_store, QUICK, runs=["01-*", "02-*"])
     assert [row.label for row in board.rows if row.tier] == ["MSCA", "CT alone"]
-    with pytest.raises(RunError, match=r"has no finished run of runs zz\*\. Run 'fusionzoo run'"):
+    with pytest.raises(RunError, match=r"has no finished run of runs zz\*\. Sheet"):
         build_boards(own_store, runs=["zz*"])
 
 

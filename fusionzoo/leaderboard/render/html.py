@@ -101,8 +101,9 @@ def _table(table: Table) -> str:
     more = f"<template>{''.join(rows[_ROWS:])}</template>" if len(rows) > _ROWS else ""
     lines = "\n".join(rows[:_ROWS])
     return (
-        f'<div class="scroll"><table class="{hidden}">\n'
-        f"<caption class=hidden>{escape(table.title)}</caption>\n"
+        f'<div class="scroll"><table role="grid" class="{hidden}">\n'
+        f"<caption class=hidden>{escape(table.title)}. Arrow keys go from cell to cell, Enter "
+        "opens where a figure is from.</caption>\n"
         f"<thead><tr>{heads}</tr></thead>\n<tbody>\n{lines}\n</tbody></table>{more}</div>"
     )
 
