@@ -255,3 +255,21 @@ def test_columns_that_are_not_there_are_refused_with_the_nearest_name(tmp_path):
         drafted(path, targets=("realpse",))
     with pytest.raises(DataError, match="column 'age' doesn't have a value of its own"):
         drafted(table(tmp_path, id=[1, 2], age=[3, 3], relapse=[0, 1]), id="age")
+
+
+def test_an_id_that_is_there_twice_by_mistake(tmp_path):
+    given = columns()
+    given["study_uid"][7] = given["study_uid"][8]
+    text = drafted(table(tmp_path, **given))
+    assert parse_roles(text).id == "study_uid"
+    assert comment(text, "id") == "NOT SURE: '1.2.8' is there twice"
+
+
+def test_slips_of_the_pen_are_pointed_out(tmp_path):
+    given = columns(80)
+    given["smoker"][3] = "nno"
+    given["finding"] = ["low", "mid", "high", "low"] * 20
+    given["finding"][5] = "hgih"
+    text = drafted(table(tmp_path, **given))
+    assert comment(text, "smoker") == "the 3 values found; once only: 'nno'"
+    assert comment(text, "classes") == "NOT SURE: the values found; once only: 'hgih'"
