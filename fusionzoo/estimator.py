@@ -134,7 +134,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
         if len(self.classes_) < 2:
             raise ValueError(
                 f"FusionClassifier needs two classes or more; the data have {len(self.classes_)} "
-                f"class ({self.classes_[0]!r})."
+                f"class ({str(self.classes_[0])!r})."
             )
         frame = self._frame(X)
         self._roles = self._named_roles(frame)
@@ -330,7 +330,7 @@ class FusionClassifier(ClassifierMixin, BaseEstimator):
             )
         counts = [len(set(groups[codes == code])) for code in range(len(self.classes_))]
         if min(counts) < 2:
-            few = self.classes_[int(np.argmin(counts))]
+            few = str(self.classes_[int(np.argmin(counts))])
             raise ValueError(
                 f"Class {few!r} has n_samples=1 (or one group); training and validation need one "
                 "sample each."

@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold, cross_validate
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fusionzoo
-from fusionzoo.errors import BadOption, DataError, FusionZooError, LayoutMismatch
+from fusionzoo.errors import BadOption, DataError, FusionZooError, UnknownComponent
 from fusionzoo.estimator import FusionClassifier
 from tests import small_manifest
 
@@ -26,7 +26,7 @@ QUICK = {"epochs": 1, "fuse_epochs": 1, "views": 0, "batch_size": 8}
 
 @pytest.fixture
 def as_users_run_it():
-    """Without checks of annotations, which scikit-learn's own odd arguments don't fit."""
+    """Without checks of annotations, which refuse odd arguments first and draw random numbers."""
     config.update("jaxtyping_disable", True)
     yield
     config.update("jaxtyping_disable", False)
@@ -85,7 +85,7 @@ def test_parameters_are_what_was_given():
     assert fusionzoo.FusionClassifier is FusionClassifier
 
 
-def test_fitting_leaves_the_random_generators_where_they_were():
+def test_fitting_leaves_the_random_generators_where_they_were(as_users_run_it):
     X, y = patients()
     random.seed(5)
     np.random.seed(5)
@@ -180,14 +180,14 @@ def test_images_and_columns(tmp_path):
         ({"group": "person"}, DataError, r"there is no column 'person'"),
         ({"images": {"ct": {"column": "noise"}}}, DataError, r"images.ct.kind: the key is missing"),
         ({"missing": "mean"}, DataError, r"'mean' is not known. Closest: median"),
-        ({"spec": "ct=penet3d -> linear"}, LayoutMismatch, r"no modality 'ct'"),
+        ({"spec": "ct=penet3d -> linear"}, UnknownComponent, r"no modality 'ct'"),
         ({"training": {"epoch": 3}}, BadOption, r"no setting 'epoch'. Closest: epochs"),
         ({"validation": 0.9}, BadOption, r"up to 0.5, not 0.9"),
         ({"device": "tpu"}, BadOption, r"There is no device 'tpu'. Use one of: auto, cpu"),
         ({"precision": "8"}, BadOption, r"There is no precision '8'"),
     ],
 )
-def test_settings_that_cannot_be(changes, error, words):
+def test_settings_that_cannot_be(as_users_run_it, changes, error, words):
     X, y = patients()
     with pytest.raises(error, match=words):
         columns(**changes).fit(X, y)
