@@ -1,10 +1,13 @@
 """One mistake for each code of docs/own_data.md, as `fusionzoo data check` reports it."""
 
+import csv
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from fusionzoo.data.check_report import LEAKAGE, check_data
 from tests.dicom_generator import write_series
@@ -274,3 +277,31 @@ def test_large_data_can_be_checked_by_their_headers(small_yaml):
     e07(small_yaml)
     assert check_data(small_yaml, check="headers").ok
     assert not check_data(small_yaml).ok
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.dictionaries(
+        st.sampled_from(
+            ["case_id", "patient", "age", "weight", "sex", "stage", "relapse", "split"]
+        ),
+        st.dictionaries(st.integers(2, 29), st.text(max_size=5), max_size=28),
+        max_size=4,
+    ),
+    st.sets(st.sampled_from(["case_id", "patient", "age", "relapse", "split", "ct_path"])),
+)
+def test_whatever_the_cells_hold_there_is_a_report(small_yaml, cells, dropped):
+    rows = read(small_yaml)
+    for column, changed in cells.items():
+        for line, cell in changed.items():
+            rows[line - 2][column] = cell
+    changed = small_yaml.with_name("changed.csv")
+    names = [name for name in rows[0] if name not in dropped]
+    with changed.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    report = check_data(changed, check="headers")
+    assert all(p.code and p.text and p.remedy for p in (*report.errors, *report.warnings))
+    if dropped & {"case_id", "age", "relapse", "split", "ct_path"}:
+        assert "E02" in {p.code for p in report.errors}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from fusionzoo.data.cells import is_empty
-from fusionzoo.data.guesses.columns import known_cells
+from fusionzoo.data.guesses.columns import known_cells, number
 from fusionzoo.data.guesses.said import Said
 from fusionzoo.data.images import (
     ARRAYS,
@@ -68,7 +68,15 @@ def _holds_paths(rows: Rows, column: str, folder: Path) -> bool:
     if known and sum(pathlike) >= PATHS * len(known):
         return True
     some = known[:OPENED]
-    return bool(some) and all("/" in cell and (folder / cell).exists() for cell in some)
+    return bool(some) and all(number(cell) is None and _is_there(folder / cell) for cell in some)
+
+
+def _is_there(path: Path) -> bool:
+    """Whether a cell, which may be anything, is the path of a file or folder."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _modality(column: str, taken: Iterable[str]) -> str:
@@ -87,7 +95,7 @@ def _image(rows: Rows, name: str, column: str, said: Said, folder: Path) -> Imag
     reasons = {} if name in said.images else {"column": "its cells are paths of files"}
     cells = known_cells(rows, column)
     some = cells[:: max(1, len(cells) // OPENED)][:OPENED]
-    paths = [folder / cell for cell in some if (folder / cell).exists()]
+    paths = [folder / cell for cell in some if _is_there(folder / cell)]
     kinds = [kind for kind in map(_kind, paths) if kind is not None]
     kind: Kind = Counter(kinds).most_common(1)[0][0] if kinds else _by_suffix(cells)
     keys["kind"] = said.kinds.get(name, kind)

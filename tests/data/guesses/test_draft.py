@@ -18,6 +18,7 @@ from fusionzoo.data.rows import read_rows
 from fusionzoo.errors import DataError
 from tests import small_manifest
 from tests.data.nifti_files import nifti
+from tests.dicom_generator import write_series
 
 
 def drafted(path, **said):
@@ -223,6 +224,17 @@ def test_volumes_of_several_voxel_sizes_below_another_root(tmp_path):
     assert image.window is not None
     assert 0 < image.window[0] < 300 < image.window[1] < 700
     assert "NOT SURE" in comment(text, "window")
+
+
+def test_folders_of_dicom(tmp_path):
+    names = [f"series{i}" for i in range(12)]
+    for i, name in enumerate(names):
+        write_series(tmp_path / name, num_slices=8, size=16, seed=i)
+    given = {"id": list(range(12)), "study": names, "y": [0, 1] * 6}
+    roles = parse_roles(drafted(table(tmp_path, **given)))
+    (image,) = roles.images
+    assert (image.name, image.kind, image.size) == ("study", "volume", (8, 16, 16))
+    assert image.window == (-1000, 400)
 
 
 def test_files_that_are_not_there_make_unsure_guesses(tmp_path):
