@@ -57,11 +57,13 @@ class Figure:
         name: Name of its file in the run's folder.
         alt: What it shows.
         content: Its bytes.
+        wide: Whether it needs the whole width of a page.
     """
 
     name: str
     alt: str
     content: bytes
+    wide: bool = False
 
 
 Block: TypeAlias = Heading | Text | Bullets | Table | Figure

@@ -22,7 +22,10 @@ th, td { padding: .3rem 1.1rem .3rem 0; border-bottom: 1px solid var(--line); ve
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .facts td:first-child { color: var(--soft); white-space: nowrap; }
 .facts td { overflow-wrap: anywhere; }
-img { max-width: 100%; background: #fff; border-radius: .4rem; margin: .4rem 0; }
+td:first-child { white-space: nowrap; }
+img { max-width: min(100%, 27rem); background: #fff; border-radius: .4rem; vertical-align: top;
+margin: .4rem .6rem .4rem 0; }
+img.wide { max-width: 100%; }
 li { margin: .2rem 0; }
 """
 
@@ -46,7 +49,8 @@ def _written(block: Block) -> str:
         return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in block.items)}</ul>"
     if isinstance(block, Figure):
         data = base64.b64encode(block.content).decode()
-        return f"<img alt='{escape(block.alt)}' src='data:image/png;base64,{data}'>"
+        kind = " class='wide'" if block.wide else ""
+        return f"<img{kind} alt='{escape(block.alt)}' src='data:image/png;base64,{data}'>"
     return _table(block)
 
 

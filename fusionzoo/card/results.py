@@ -145,6 +145,7 @@ def stress_of(found: Robustness | None, told: str) -> Iterator[Block]:
             f"card-stress{suffix}.png",
             f"AUROC of {task} on perturbed test cases",
             lambda path, task=task: plot_robustness(path, found, task),
+            wide=True,
         )
         rows = []
         for curve in (curve for curve in own if curve.points):
@@ -158,9 +159,9 @@ def stress_of(found: Robustness | None, told: str) -> Iterator[Block]:
             yield Bullets(refused)
 
 
-def _figure(name: str, alt: str, draw: Any) -> Figure:
+def _figure(name: str, alt: str, draw: Any, *, wide: bool = False) -> Figure:
     """A figure that is drawn into a file and taken from there."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         draw(path)
-        return Figure(name, alt, path.read_bytes())
+        return Figure(name, alt, path.read_bytes(), wide)
