@@ -11,7 +11,7 @@ more than once counts as one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -136,19 +136,25 @@ class Pool:
             RunError: A run is on other cases than the pool's, or on a fold that it doesn't have.
         """
         found: dict[tuple[str, str], list[tuple[str, float, Array, str]]] = {}
+        needed = None if names is None else self._needed(names)
         for run in runs:
             self._check(run)
             for task, chosen in run.tasks.items():
-                for name, told in self._scores(run, task, chosen, names).items():
+                for name, told in self._scores(run, task, chosen, needed).items():
                     found.setdefault((task, name), []).append((run.fold, *told))
         means = {
             (task, name): _fold_mean(told, biased=name in BIASED)
             for (task, name), told in found.items()
         }
-        return means | self._task_means(means)
+        means |= self._task_means(means)
+        return {key: mean for key, mean in means.items() if names is None or key[1] in names}
+
+    def _needed(self, names: Sequence[str]) -> set[str]:
+        """The metrics themselves, and those that their means over tasks are made of."""
+        return {*names, *(averaged_metric(name, 2, self.binary) for name in names)}
 
     def _scores(
-        self, run: FoldRun, task: str, chosen: Selection, names: Sequence[str] | None
+        self, run: FoldRun, task: str, chosen: Selection, names: Collection[str] | None
     ) -> dict[str, tuple[float, Array, str]]:
         """Value, replicates and reason of each metric of one run."""
         scored = check_scored(chosen.labels, chosen.probs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from fusionzoo.evaluation.power import detectable_difference
 from fusionzoo.leaderboard.facts import RunFacts
@@ -18,7 +18,7 @@ def board_facts(layout: Layout, scores: BoardScores, ranked_by: str) -> tuple[Fa
     """What all runs of a board share, and what they were tested on."""
     runs = layout.runs
     first = runs[0]
-    options = ", ".join(f"{k}={v}" for k, v in sorted(first.dataset_options.items()))
+    options = ", ".join(f"{k}={_plain(v)}" for k, v in sorted(first.dataset_options.items()))
     seeds = sorted({run.seed for run in runs})
     commits = sorted({str(run.environment["commit"] or "unknown")[:12] for run in runs})
     dirty = any(run.environment["dirty"] for run in runs)
@@ -36,6 +36,15 @@ def board_facts(layout: Layout, scores: BoardScores, ranked_by: str) -> tuple[Fa
         "Machines": "; ".join(sorted({machine(run) for run in runs})),
     }
     return tuple(Fact(label, value) for label, value in told.items() if value)
+
+
+def _plain(value: object) -> str:
+    """'all', '12 x 48 x 48', 'clinic: coronal; derm: axial'."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key}: {_plain(own)}" for key, own in value.items())
+    if isinstance(value, list | tuple):
+        return " x ".join(map(str, value))
+    return str(value)
 
 
 def _tested(runs: Sequence[RunFacts], scores: BoardScores, task: str) -> str:

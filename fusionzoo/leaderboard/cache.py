@@ -15,7 +15,7 @@ from pathlib import Path
 
 CACHE = "board.sqlite"
 #: Raised by every change of what is kept or how it is worked out.
-VERSION = 1
+VERSION = 2
 _TABLES = {
     "facts": "run_id TEXT PRIMARY KEY, changed INTEGER, size INTEGER, told TEXT",
     "scores": "key TEXT PRIMARY KEY, told TEXT, drawn BLOB",

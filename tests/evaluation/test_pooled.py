@@ -134,6 +134,9 @@ def test_means_over_tasks_are_those_of_an_evaluation(predictions):
         assert found[MEAN, name].value == pytest.approx(told.value)
         interval = found[MEAN, name].interval()
         assert (interval.low, interval.high) == pytest.approx((told.low, told.high))
+    few = pool.measure([run], ["sensitivity"])
+    assert {name for _, name in few} == {"sensitivity"}
+    assert few[MEAN, "sensitivity"].value == pytest.approx(mean.metrics["sensitivity"].value)
 
 
 def test_a_metric_without_a_value_says_why(models):

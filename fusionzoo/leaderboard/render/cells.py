@@ -35,8 +35,10 @@ def _model(row: Row) -> str:
     tags = [tag for tag in (row.category, row.basis) if tag]
     shown = "".join(f'<span class="tag">{escape(tag)}</span>' for tag in tags)
     if row.state != "complete":
-        shown += f'<span class="tag state">{row.state}</span>'
-    spec = f'<span class="spec">{_spec(row.spec)}</span>' if row.spec != row.label else ""
+        shown += f'<span class="tag {row.state}">{row.state}</span>'
+    spec = ""
+    if row.spec != row.label:
+        spec = f'<span class="spec" title="{escape(row.spec)}">{_spec(row.spec)}</span>'
     remark = f'<span class="remark">{escape(row.remark)}</span>' if row.remark else ""
     return (
         f'<th class="model" scope="row"><span class="name">{_spec(row.label)}</span>{shown}'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from html import escape
 from importlib.resources import files
@@ -58,7 +59,7 @@ def _board(table: Table, number: int) -> str:
         f"<div><dt>{escape(fact.label)}</dt><dd>{escape(fact.value)}</dd></div>"
         for fact in table.facts
     )
-    notes = "".join(f"<p>{escape(note)}</p>" for note in table.notes)
+    notes = "".join(f"<p>{_with_code(note)}</p>" for note in table.notes)
     return (
         f'<section class="board" id="board{number}" data-board="{number}">\n'
         f"<h1>{escape(table.title)}</h1>{source}\n<dl class=facts>{facts}</dl>\n"
@@ -67,6 +68,11 @@ def _board(table: Table, number: int) -> str:
         f"{_pareto(table, number)}{''.join(map(_panel, table.panels))}"
         f'<div class="notes">{notes}</div>\n</section>\n'
     )
+
+
+def _with_code(note: str) -> str:
+    """Text with what stands between backticks as code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(note))
 
 
 def _tools(table: Table, number: int) -> str:

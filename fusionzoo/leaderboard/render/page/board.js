@@ -14,6 +14,7 @@
   const significant = (value) =>
     known(value) ? Number(value.toPrecision(3)).toLocaleString("en-US", { maximumFractionDigits: 9 }) : "–";
   const pText = (p) => (p < 0.001 ? "p < 0.001" : "p = " + p.toFixed(3));
+  const noted = (text) => esc(text).replace(/`([^`]+)`/g, "<code>$1</code>");
   const options = (given) =>
     Object.entries(given || {}).map(([k, v]) => `${k}=${typeof v === "object" ? JSON.stringify(v) : v}`).join(", ");
   const pairs = (entries) =>
@@ -284,7 +285,7 @@
         ["spec", code(row.spec)],
         ["category", esc(row.category)],
         ["basis", esc(row.basis)],
-        ["note", esc(row.note)],
+        ["note", noted(row.note)],
         ["state", esc(row.remark ? `${row.state}: ${row.remark}` : row.state)],
       ]) + (missing.length
         ? "<h3>Runs that are missing</h3><table><thead><tr><th>run</th><th>why</th><th></th></tr></thead>" +
