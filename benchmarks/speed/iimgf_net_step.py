@@ -21,6 +21,7 @@ import argparse
 import contextlib
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -197,6 +198,7 @@ def timed(
             with scanning_by(ARMS[name]):
                 step(model, batch, optimiser)
             took = (time.perf_counter() - wall, time.process_time() - processor)
+            print(f"round {round_}, {name}: {took[0]:.2f} s", file=sys.stderr, flush=True)
             if round_ or rounds == 1 or name == ONCE:
                 times[name].append(took)
     return times
