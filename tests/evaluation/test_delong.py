@@ -11,6 +11,7 @@ from fusionzoo.evaluation.delong import (
     auroc_covariance,
     auroc_estimate,
     compare_aurocs,
+    mean_over_folds,
     placements,
 )
 
@@ -155,3 +156,20 @@ def test_wrong_arrays():
         auroc_estimate([0, 1], np.full((2, 3), 1 / 3))
     with pytest.raises(DataError, match=r"labels have shape \(2,\), groups \(3,\)"):
         auroc_estimate([0, 1], [0.1, 0.2], ["a", "b", "c"])
+
+
+def test_folds_without_common_patients_add_their_variances():
+    rng = np.random.default_rng(7)
+    labels = np.tile([0, 1], 120)
+    scores = [(rng.random(240) + 0.3 * k * labels) / 2 for k in (1, 2)]
+    folds = [slice(0, 120), slice(120, 240)]
+    each = [compare_aurocs(labels[f], scores[0][f], scores[1][f]) for f in folds]
+    found = mean_over_folds(each)
+    assert found.difference == pytest.approx(np.mean([one.difference for one in each]))
+    assert found.se == pytest.approx(math.hypot(each[0].se, each[1].se) / 2)
+    assert found.low < found.difference < found.high < 0
+    assert found.p == pytest.approx(math.erfc(-found.difference / found.se / math.sqrt(2)))
+    alone = mean_over_folds(each[:1])
+    assert (alone.difference, alone.p) == pytest.approx((each[0].difference, each[0].p))
+    with pytest.raises(DataError, match="there is no fold to average"):
+        mean_over_folds([])
