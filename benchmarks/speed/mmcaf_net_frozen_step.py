@@ -25,6 +25,22 @@ from torch import Tensor, nn
 from fusionzoo.interface import Batch
 from fusionzoo.training.cache import FeatureCache, encode_all
 from fusionzoo.training.loop import StageModel, total_loss
+from fusionzoo.training.processes import launched
+
+
+class OneBatch(list[Batch]):
+    """The batch, as a loader whose epochs are all alike."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Nothing changes."""
+
+    def batch(self, number: int) -> Batch:
+        """The batch."""
+        return self[number]
+
+    def sizes(self, number: int) -> tuple[int, ...]:
+        """Its cases, all with the one process."""
+        return (len(self[number].index),)
 
 
 class LastStage:
@@ -49,7 +65,11 @@ class LastStage:
         """Encode the cases once; seconds."""
         start = time.perf_counter()
         encoded = encode_all(
-            self.trunk, self.stage.model, self.feature, [self.batch], torch.device("cpu")
+            self.trunk,
+            self.stage.model,
+            self.feature,
+            OneBatch([self.batch]),
+            launched("cpu", "32"),
         )
         self.cache.add_plain(encoded)
         return time.perf_counter() - start

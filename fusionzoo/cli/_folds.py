@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 
@@ -13,10 +15,27 @@ from fusionzoo.errors import RunError
 from fusionzoo.evaluation.folds import FoldRow
 from fusionzoo.evaluation.metrics import METRICS
 from fusionzoo.evaluation.results import Evaluation
+from fusionzoo.records.store import CONFIG, RECORD
 
 if TYPE_CHECKING:
     from fusionzoo.api import FinishedRun
     from fusionzoo.records.record import RunRecord
+
+
+def without_store_files(paths: Sequence[str]) -> list[str]:
+    """Paths but those of a store that are no run at all, as `runs/*` gives them; it tells which.
+
+    What doesn't exist stays, and so does a run that was begun: opening it says what is wrong.
+    """
+    left_out = [path for path in paths if Path(path).exists() and not _is_run(Path(path))]
+    if left_out and len(left_out) < len(paths):
+        click.echo(f"Left out, for they are no runs: {', '.join(left_out)}.", err=True)
+        return [path for path in paths if path not in left_out]
+    return list(paths)
+
+
+def _is_run(path: Path) -> bool:
+    return any((path / name).is_file() for name in (RECORD, CONFIG))
 
 
 def by_fold(runs: Sequence[FinishedRun]) -> dict[int, FinishedRun]:

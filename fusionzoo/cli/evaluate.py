@@ -61,7 +61,7 @@ def command(
 
     from fusionzoo.api import FinishedRun, open_run
     from fusionzoo.cli._calibration import print_calibration
-    from fusionzoo.cli._folds import by_fold, folds_of, print_folds
+    from fusionzoo.cli._folds import by_fold, folds_of, print_folds, without_store_files
     from fusionzoo.cli._results import print_results
     from fusionzoo.evaluation.aggregate import aggregate
     from fusionzoo.evaluation.calibration import calibrated, load_or_fit
@@ -100,7 +100,7 @@ def command(
         if calibrate:
             print_calibration(console, opened, scored(opened, False), evaluation)
         return
-    folds = by_fold([open_run(run) for run in runs])
+    folds = by_fold([open_run(run) for run in without_store_files(runs)])
     evaluations = {fold: scored(opened, calibrate) for fold, opened in folds.items()}
     rows, first = over_folds(evaluations), next(iter(folds.values()))
     if as_json:

@@ -212,6 +212,16 @@ class _Assembly:
         given = {key: value for key, value in call.options if key != "weights"}
         return registry.bind(kind, call.name, given, self.text)
 
+    def _made(self, make: Callable[[dict[str, Any]], Any], options: dict[str, Any]) -> Any:
+        """A part. A plan has no values; a part that reads some while it is made gets a CPU's."""
+        try:
+            return make(options)
+        except RuntimeError as error:
+            if self.seed is not None or "meta tensor" not in str(error):
+                raise
+        with torch.device("cpu"):
+            return make(options).to("meta")
+
     def _construct(
         self, kind: str, call: Call, feature: str, make: Callable[[dict[str, Any]], Any]
     ) -> Any:
@@ -224,7 +234,7 @@ class _Assembly:
         what = f"{kind.capitalize()} {str(call)!r} for {feature!r}"
         try:
             with self._seeded(key):
-                part = make(options)
+                part = self._made(make, options)
         except (BadOption, LayoutMismatch) as error:
             raise type(error)(f"{what}: {error}") from error
         except FusionZooError:

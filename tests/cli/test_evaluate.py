@@ -51,6 +51,20 @@ def test_mean_and_deviation_over_folds(call, folds):
     assert f"ACC          {mean:.3f} ± {sd:.3f}" in out
 
 
+def test_what_lies_beside_runs_in_a_store_is_left_out(call, folds, tmp_path):
+    (tmp_path / "leases").mkdir()
+    (tmp_path / "index.sqlite").touch()
+    beside = [tmp_path / "index.sqlite", tmp_path / "leases"]
+    code, out, errors = call("evaluate", beside[0], folds["one"], folds["zero"], beside[1])
+    assert code == 0, errors
+    assert "small: folds 0, 1 of 2" in out
+    assert errors.startswith(f"Left out, for they are no runs: {beside[0]}, {beside[1]}.")
+    code, _, errors = call("evaluate", folds["one"], tmp_path / "absent")
+    assert code == 2
+    assert f"{tmp_path / 'absent'}" in errors
+    assert call("evaluate", *beside)[0] == 2
+
+
 def test_runs_that_are_no_folds_of_one_table(call, folds):
     code, _, errors = call("evaluate", folds["zero"], folds["seed"], folds["none"], folds["zero"])
     assert code == 2

@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from fusionzoo import cli, registry
+from fusionzoo.bench.grid import read_tables
+from fusionzoo.bench.size import read_size
 from fusionzoo.cli import main
 from fusionzoo.conformance import find_subjects
 from fusionzoo.data.dataset_yaml import parse_roles
@@ -28,7 +30,7 @@ MOST_NOT_RUN = 8
 #: Commands that are quick enough to be run as they stand.
 QUICK = {"list", "plugins", "recipe list", "recipe show", "show", "audit"}
 #: Programs that pages may call beside ours.
-PROGRAMS = {"git", "make", "pip", "pytest", "python", "cd", "torchrun", "sbatch"}
+PROGRAMS = {"git", "make", "pip", "pytest", "python", "cd", "torchrun", "sbatch", "ray"}
 
 QUICK_RUN = {"epochs": 1, "fuse_epochs": 1, "views": 1, "batch_size": 64, "baselines": "none"}
 
@@ -51,6 +53,7 @@ def quick_run(tmp_path_factory):
             records[spec] = run(spec, **options)
         return records[spec]
 
+    quick.store = out  # type: ignore[attr-defined]
     return quick
 
 
@@ -77,17 +80,25 @@ def test_python_runs(block, quick_run, monkeypatch, tmp_path):
         pytest.skip("run as one by tests/test_examples.py")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("fusionzoo.api.run", quick_run)
+    if "board.csv" in block.text:
+        quick_run("table=mlp -> linear", dataset="lidc")
+        main(["leaderboard", str(quick_run.store), "--out", "board.csv"])
     exec(compile(block.text, str(block), "exec"), {"__name__": "page"})
 
 
 @pytest.mark.parametrize("block", of("toml"), ids=str)
 def test_toml_is_read(block, tmp_path):
     told = tomllib.loads(block.text)
-    if "rows" in told:
-        path = tmp_path / "recipe.toml"
-        path.write_text(block.text)
+    path = tmp_path / "block.toml"
+    path.write_text(block.text)
+    if "paper" in told:
         (recipe,) = load_recipes(str(path))
         assert recipe.rows
+    elif "grid" in told:
+        (table,) = read_tables(str(path))
+        assert len(table.rows) > len(told["rows"])
+    elif "options" in told:
+        assert read_size(str(path)).options
     else:
         assert {"project", "presets", "tool"} & set(told), told
 
