@@ -30,6 +30,7 @@ from fusionzoo.ops.conv import (
     pointwise_conv3d,
     resize_to,
 )
+from fusionzoo.ops.dense_conv import DenseConv3d
 from fusionzoo.ops.depthwise import DepthwiseConv3d
 from fusionzoo.spec import FeatureSpec, Level, Need
 
@@ -39,7 +40,7 @@ EXPANSION = 2
 #: Dropout on the summary's vector, in the variant with dropout.
 SUMMARY_DROPOUT = 0.5
 
-_ACTIVATIONS: dict[str, type[nn.Module]] = {"relu6": nn.ReLU6, "relu": nn.ReLU}
+_ACTIVATIONS: dict[str, type[nn.ReLU | nn.ReLU6]] = {"relu6": nn.ReLU6, "relu": nn.ReLU}
 _PARTS = (
     (r"scale(\d)\.0\.", "neck.stems.{}.norm."),
     (r"sab\.", "neck.spatial_gates.0."),
@@ -200,7 +201,8 @@ class ChannelGate(nn.Module):
         self, x: Float[Tensor, "batch channels depth height width"]
     ) -> Float[Tensor, "batch channels 1 1 1"]:
         """One number from 0 to 1 per channel."""
-        return torch.sigmoid(self._hidden(x, "mean") + self._hidden(x, "max"))
+        flat = x.flatten(2)
+        return torch.sigmoid(self._hidden(flat.mean(2)) + self._hidden(flat.max(2).values))
 
     def forward(
         self, x: Float[Tensor, "batch channels depth height width"]
@@ -208,9 +210,8 @@ class ChannelGate(nn.Module):
         """The gated map."""
         return x * self.gate(x)
 
-    def _hidden(self, x: Tensor, how: str) -> Tensor:
-        pooled = reduce(x, "batch channels depth height width -> batch channels 1 1 1", how)
-        return self.excite(F.relu(self.squeeze(pooled)))
+    def _hidden(self, pooled: Tensor) -> Tensor:
+        return self.excite(F.relu(self.squeeze(pooled[..., None, None, None])))
 
 
 class SpatialGate(nn.Module):
@@ -227,7 +228,7 @@ class SpatialGate(nn.Module):
         self, x: Float[Tensor, "batch channels depth height width"]
     ) -> Float[Tensor, "batch 1 depth height width"]:
         """One number from 0 to 1 per position."""
-        return torch.sigmoid(self.conv(torch.cat([x.mean(1, True), x.amax(1, True)], dim=1)))
+        return torch.sigmoid(self.conv(torch.cat([x.mean(1, True), x.max(1, True).values], dim=1)))
 
     def forward(
         self, x: Float[Tensor, "batch channels depth height width"]
@@ -250,9 +251,9 @@ class Mixer(nn.Module):
         super().__init__()
         inner = EXPANSION * channels
         act = _ACTIVATIONS[activation]
-        self.expand = _normed(PointwiseConv3d(channels, inner, bias=False), act())
+        self.expand = _normed(PointwiseConv3d(channels, inner, bias=False), act(inplace=True))
         self.branches = nn.ModuleList(
-            _normed(DepthwiseConv3d(inner, k), act()) for k in KERNEL_SIZES
+            _normed(DepthwiseConv3d(inner, k), act(inplace=True)) for k in KERNEL_SIZES
         )
         self.project = _normed(PointwiseConv3d(inner, channels, bias=False))
         _small_normal(self)
@@ -262,11 +263,11 @@ class Mixer(nn.Module):
     ) -> Float[Tensor, "batch channels depth height width"]:
         """A map of the same shape."""
         wide = self.expand(x)
-        first, *others = self.branches
-        mixed = first(wide)
+        first, second, *others = self.branches
+        mixed = first(wide) + second(wide)
         for branch in others:
-            mixed = mixed + branch(wide)
-        return x + self._project(mixed)
+            mixed += branch(wide)
+        return self._project(mixed).add_(x)
 
     def _project(self, mixed: Tensor) -> Tensor:
         """What `project` makes of the shuffled map: its weight is shuffled back, not the map."""
@@ -300,8 +301,8 @@ class Affinity(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
-        self.coarse = nn.Conv3d(channels, channels, 3, padding=1)
-        self.fine = nn.Conv3d(channels, channels, 3, padding=1)
+        self.coarse = DenseConv3d(channels, channels)
+        self.fine = DenseConv3d(channels, channels)
 
     def forward(
         self,
@@ -361,8 +362,8 @@ class GatedMerge(nn.Module):
         self.out_channels = channels
         self.adapt = _adapter(fine_channels, channels)
         self.affinity = Affinity(channels)
-        self.weigh_coarse = nn.Conv3d(2 * channels, 2, 3, padding=1)
-        self.weigh_fine = nn.Conv3d(2 * channels, 2, 3, padding=1)
+        self.weigh_coarse = DenseConv3d(2 * channels, 2)
+        self.weigh_fine = DenseConv3d(2 * channels, 2)
 
     def forward(
         self,
