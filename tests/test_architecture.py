@@ -34,6 +34,7 @@ ORDER = (
     ("leaderboard",),
     ("__init__",),
     ("cli",),
+    ("__main__",),
 )
 RANK = {part: rank for rank, row in enumerate(ORDER) for part in row}
 #: Folders whose files are components: what two of them need moves down, not sideways.

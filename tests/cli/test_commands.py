@@ -249,8 +249,8 @@ def test_the_installed_command_prints_no_traceback():
     done = subprocess.run(
         [
             sys.executable,
-            "-c",
-            "from fusionzoo.cli import main; main()",
+            "-m",
+            "fusionzoo",
             "show",
             "ct=nothing -> linear",
         ],
