@@ -123,7 +123,7 @@ def _escape(told: str) -> str:
 
 def _grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A table with padded columns; text to the left, numbers to the right."""
-    widths = [max(len(line[k]) for line in (head, *lines)) for k in range(len(head))]
+    widths = [max(3, *(len(line[k]) for line in (head, *lines))) for k in range(len(head))]
     left = [name in ("model", "basis", "verdict") for name in head]
 
     def drawn(cells: Sequence[str]) -> str:

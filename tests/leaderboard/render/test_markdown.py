@@ -31,3 +31,12 @@ def test_a_board_of_complete_rows_has_nothing_missing(table):
     rows = table.rows[:4]
     told = render([table.__class__(**{**vars(table), "rows": rows})])
     assert "## Not complete" not in told
+
+
+def test_every_column_has_a_rule_that_markdown_reads(table):
+    rows = table.rows[:1]
+    told = render([table.__class__(**{**vars(table), "rows": rows})])
+    rules = [line for line in told.splitlines() if line.startswith("| -")]
+    cells = [cell.strip() for line in rules for cell in line.strip("|").split("|")]
+    assert cells
+    assert all(cell.rstrip(":").startswith("--") for cell in cells)
