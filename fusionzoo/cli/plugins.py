@@ -92,5 +92,5 @@ def new(package: str, kind: str, name: str, out: str) -> None:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         click.echo(f"  {path.relative_to(folder).as_posix()}")
     click.echo("Next:")
-    click.echo(f"  pip install --editable {folder}")
-    click.echo(f"  pytest {folder}")
+    click.echo(f"  pip install --editable '{folder}[test]'")
+    click.echo(f"  python -m pytest {folder}")

@@ -73,7 +73,7 @@ def test_begin_one(call, tmp_path):
     code, out, _ = call(*asked)
     assert code == 0
     assert f"Wrote {tmp_path / 'my-zoo'}:\n  README.md\n" in out
-    assert f"  pip install --editable {tmp_path / 'my-zoo'}\n" in out
+    assert f"  pip install --editable '{tmp_path / 'my-zoo'}[test]'\n" in out
     code, _, err = call(*asked)
     assert code == 2
     assert "exists already. Choose another name, or another --out." in err
