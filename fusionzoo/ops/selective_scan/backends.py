@@ -7,12 +7,14 @@ import functools
 import logging
 import math
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from types import ModuleType
 
 import torch
 
 from fusionzoo.errors import BadOption, MissingExtra
-from fusionzoo.ops.selective_scan import blocked, cache, cpu, mamba_ssm, reference
+from fusionzoo.ops import cache, native
+from fusionzoo.ops.selective_scan import blocked, cpu, mamba_ssm, reference
 from fusionzoo.ops.selective_scan.arguments import Scan
 
 NAMES = ("auto", "reference", "torch", "cpu", "triton", "mamba_ssm")
@@ -154,10 +156,18 @@ def _example(groups: int, states: int, length: int, seed: int, softplus: bool) -
 
 def _versions(device: torch.device) -> list[object]:
     """Everything that a self-test's result depends on."""
-    versions: list[object] = [cache.sources(), torch.__version__, device.type, cache.machine()]
+    versions: list[object] = [_sources(), torch.__version__, device.type, cache.machine()]
     if device.type == "cuda":
         versions += [torch.cuda.get_device_name(device), torch.version.cuda]
     return versions
+
+
+@functools.cache
+def _sources() -> str:
+    """Digest of the scan's source files and the flags' one, which every version of them changes."""
+    paths = sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".py", ".c"))
+    paths.append(Path(native.__file__))
+    return cache.digest(*(path.read_text(encoding="utf-8") for path in paths))
 
 
 @functools.cache

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from fusionzoo.errors import BadOption, MissingExtra
+from fusionzoo.ops import cache
 from fusionzoo.ops.selective_scan import (
     backends,
     blocked,
-    cache,
     selected_backend,
     selective_scan_backends,
 )
@@ -92,7 +92,7 @@ def test_a_passed_test_is_remembered_until_something_changes(fresh, monkeypatch)
     runs = []
     monkeypatch.setattr(backends, "self_test", lambda *a: runs.append(a) or 0.0)
     for sources in ("one", "one", "other"):
-        monkeypatch.setattr(cache, "sources", lambda sources=sources: sources)
+        monkeypatch.setattr(backends, "_sources", lambda sources=sources: sources)
         backends.why_not.cache_clear()
         assert backends.why_not("torch", CPU) is None
     assert len(runs) == 2

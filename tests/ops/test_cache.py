@@ -2,7 +2,7 @@
 
 import pytest
 
-from fusionzoo.ops.selective_scan import cache
+from fusionzoo.ops import cache
 
 
 @pytest.fixture(autouse=True)

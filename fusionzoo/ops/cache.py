@@ -27,13 +27,6 @@ def digest(*parts: object) -> str:
 
 
 @functools.cache
-def sources() -> str:
-    """Digest of the scan's own source files, which changes with every version of them."""
-    paths = sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".py", ".c"))
-    return digest(*(path.read_text(encoding="utf-8") for path in paths))
-
-
-@functools.cache
 def machine() -> str:
     """The processor and what it can do, so that a cache shared by machines serves each its own."""
     listing = Path("/proc/cpuinfo")
@@ -44,4 +37,4 @@ def machine() -> str:
     return platform.machine() + "".join(sorted({x for x in lines if x.startswith(wanted)}))
 
 
-__all__ = ["digest", "folder", "machine", "sources"]
+__all__ = ["digest", "folder", "machine"]
