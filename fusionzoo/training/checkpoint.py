@@ -2,6 +2,7 @@
 
 import io
 import random
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -56,17 +57,29 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
     write_atomic(path, buffer.getvalue())
 
 
-def load_checkpoint(path: Path) -> dict[str, Any]:
+def load_checkpoint(path: Path, needs: Iterable[str] = ()) -> dict[str, Any]:
     """Read a checkpoint; tensors and plain values only.
 
+    Args:
+        path: The file.
+        needs: Keys that it must have.
+
     Raises:
-        RunError: The file is damaged.
+        RunError: The file is damaged, or another version of the package wrote it.
     """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
         raise RunError(
             f"The checkpoint {str(path)!r} can't be read ({type(error).__name__}). Delete it to "
             f"train that stage again, "
             f"or start a run in another folder."
         ) from error
+    lacking = sorted(set(needs) - set(state))
+    if lacking:
+        raise RunError(
+            f"The checkpoint {str(path)!r} has no {', '.join(lacking)}: another version of "
+            "fusionzoo wrote it. Delete it to train that stage again, or finish the run with that "
+            "version."
+        )
+    return state

@@ -43,6 +43,8 @@ from fusionzoo.training.score import ValidationScores, validation_scores
 
 #: From the index of the cases in a batch and the epoch to streams that were encoded before.
 Known = Callable[[Tensor, int], Mapping[str, Any]]
+#: What a checkpoint keeps, in the order in which it is saved.
+_KEPT = ("identity", "reports", "model", "best", "averaged", "optimizer", "random", "others")
 
 
 class StageModel(nn.Module):
@@ -355,24 +357,22 @@ class StageTrainer:
         own, *others = gathered(self.fabric, random_state())
         if not self.fabric.is_global_zero:
             return
-        save_checkpoint(
-            self.path,
-            {
-                "identity": self.identity,
-                "reports": [asdict(report) for report in self.reports],
-                "model": _state(self.stage.model),
-                "best": self.best,
-                "averaged": averaged.state() if averaged else None,
-                "optimizer": optimizer.state_dict(),
-                "random": own,
-                "others": others,
-            },
+        kept = (
+            self.identity,
+            [asdict(report) for report in self.reports],
+            _state(self.stage.model),
+            self.best,
+            averaged.state() if averaged else None,
+            optimizer.state_dict(),
+            own,
+            others,
         )
+        save_checkpoint(self.path, dict(zip(_KEPT, kept, strict=True)))
 
     def _resume(self, optimizer: Any, averaged: WeightAverage | None) -> None:
         if self.path is None or not self.path.is_file():
             return
-        state = load_checkpoint(self.path)
+        state = load_checkpoint(self.path, _KEPT)
         if state["identity"] != self.identity:
             raise RunError(
                 f"The checkpoint {str(self.path)!r} belongs to another run (its identity is "

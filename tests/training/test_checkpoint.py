@@ -103,3 +103,15 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     )
     assert load_checkpoint(path) == {"epoch": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["stage.ckpt"]
+
+
+def test_a_checkpoint_of_another_version_is_named_so(tmp_path):
+    path = tmp_path / "stage.ckpt"
+    save_checkpoint(path, {"epoch": 1, "model": {}})
+    assert load_checkpoint(path, ("model", "epoch"))["epoch"] == 1
+    with pytest.raises(RunError) as caught:
+        load_checkpoint(path, ("model", "random", "others"))
+    assert str(caught.value) == (
+        f"The checkpoint {str(path)!r} has no others, random: another version of fusionzoo wrote "
+        "it. Delete it to train that stage again, or finish the run with that version."
+    )
