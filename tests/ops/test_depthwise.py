@@ -33,8 +33,10 @@ def test_equals_torch(size, kernel, dtype, close, memory):
         torch.testing.assert_close(a, b, rtol=close, atol=10 * close)
 
 
-def test_gradients_and_their_gradients():
-    inputs = tensors((2, 3, 2), 3)
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last_3d])
+def test_gradients_and_their_gradients(memory):
+    x, weight = tensors((2, 3, 2), 3)
+    inputs = x.detach().contiguous(memory_format=memory).requires_grad_(), weight
     assert torch.autograd.gradcheck(depthwise_conv3d, inputs)
     assert torch.autograd.gradgradcheck(depthwise_conv3d, inputs)
 
