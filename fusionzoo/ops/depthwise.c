@@ -132,14 +132,16 @@ INLINE vec *ring_rows(const plan *p, const task *t, int64_t block, int64_t h) {
 
 /* Row h of all depths into the ring. */
 static void fetch(const plan *p, const task *t, const real *x, int64_t item, int64_t h) {
-  const int64_t at = t->first * LANES, edge = p->kernel / 2;
-  for (int64_t d = 0; d < p->depth; d++)
-    for (int64_t w = 0; w < p->width; w++) {
-      const real *from = x + position(p, item, d, h, w) + at;
-      for (int64_t b = 0; b < t->count; b++)
-        ring_rows(p, t, b, h)[d * p->stride + edge + w] =
-            load(from + b * LANES, p->channels - at - b * LANES);
+  const int64_t at = t->first * LANES, whole = least(t->count, (p->channels - at) / LANES);
+  const int64_t apart = p->kernel * p->depth * p->stride, C = p->channels;
+  for (int64_t d = 0; d < p->depth; d++) {
+    const real *from = x + position(p, item, d, h, 0) + at;
+    vec *to = ring_rows(p, t, 0, h) + d * p->stride + p->kernel / 2;
+    for (int64_t w = 0; w < p->width; w++, from += C, to++) {
+      for (int64_t b = 0; b < whole; b++) to[b * apart] = load(from + b * LANES, LANES);
+      if (whole < t->count) to[whole * apart] = load(from + whole * LANES, C - at - whole * LANES);
     }
+  }
 }
 
 /* Asks for what the next row of the map will need, a tile at a time. */

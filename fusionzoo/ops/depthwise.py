@@ -9,12 +9,12 @@ kernel 1.4 to 6 times, from 4x2x2 maps in batches of 32 to 6x48x48 maps in batch
 is largest on small maps. The forward kernel itself takes two to eight times less where the channels
 come last in memory, as `fusionzoo.ops.conv.pointwise_conv3d` leaves them.
 
-Kernels of 3x3x3 and 5x5x5 over such maps are computed by C code of this package where a compiler is
-found (`fusionzoo.ops.depthwise_native`). Measured with two threads on AVX-512, in batches of 2, that
-takes forward and backward of 3x3x3 and 5x5x5 another 3.6 and 4.9 times less on 512 maps of 6x48x48,
-2.2 and 2.8 times on 1024 of 3x24x24, and 2.3 and 2.7 times on 2048 of 2x12x12; a mixer of
-`e3d_msca` with 256 channels of 6x48x48, which does more than this, 1.4 times. On other devices
-torch's own gradients are used.
+Kernels of 3x3x3 and 5x5x5 over such maps are computed by C code of this package where a compiler
+is found (`fusionzoo.ops.depthwise_native`). Measured with two threads on AVX-512, in batches of 2,
+forward and backward of 3x3x3 and 5x5x5 then take another 3.2 and 3.9 times less on 512 maps of
+6x48x48, 2.9 and 3.3 times on 1024 of 3x24x24, and 2.3 and 2.8 times on 2048 of 2x12x12; a mixer of
+`e3d_msca` with 256 channels of 6x48x48, which does more than this, 1.3 to 1.4 times. Small maps
+gain in the backward pass alone. On other devices torch's own gradients are used.
 """
 
 from typing import Any
