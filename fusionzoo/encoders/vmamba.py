@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fusionzoo.errors import BadOption, WeightsError
 from fusionzoo.interface import AbstractEncoder, AbstractSummary, component
+from fusionzoo.ops.halving_conv import HalvingConv2d
 from fusionzoo.ops.selective_scan import selected_backend
 from fusionzoo.ops.ss2d import SS2D, LayerNorm2d, Linear2d
 from fusionzoo.spec import FeatureSpec, Modality
@@ -226,7 +227,7 @@ class Stage(nn.Module):
         self.blocks = nn.Sequential(*blocks)
         self.downsample: nn.Module = nn.Identity()
         if downsample:
-            conv = nn.Conv2d(channels, 2 * channels, 3, stride=2, padding=1)
+            conv = HalvingConv2d(channels, 2 * channels)
             self.downsample = nn.Sequential(
                 OrderedDict([("1", conv), ("3", LayerNorm2d(2 * channels))])
             )

@@ -5,6 +5,7 @@ variant `v05_noz`, which has no gate.
 """
 
 import math
+from typing import Any, cast
 
 import torch
 from einops import rearrange
@@ -43,18 +44,64 @@ def cross_scan(
     x: Float[Tensor, "batch channels height width"],
 ) -> Float[Tensor, "batch 4 channels length"]:
     """The map row after row, column after column, and both of these from the end."""
-    rows, columns = x.flatten(2), x.transpose(2, 3).flatten(2)
-    return torch.stack([rows, columns, rows.flip(2), columns.flip(2)], 1)
+    return cast(Tensor, _CrossScan.apply(x))
 
 
 def cross_merge(
     y: Float[Tensor, "batch 4 channels length"], height: int, width: int
 ) -> Float[Tensor, "batch channels height width"]:
-    """The sum of four sequences, each position where `cross_scan` took it from."""
-    rows, columns, rows_back, columns_back = y.unbind(1)
-    rows, columns = rows + rows_back.flip(2), columns + columns_back.flip(2)
-    rows, columns = rows.unflatten(2, (height, width)), columns.unflatten(2, (width, height))
-    return rows + columns.transpose(2, 3)
+    """The sum of four sequences, each position where `cross_scan` took it from.
+
+    In memory, its channels come last.
+    """
+    return cast(Tensor, _CrossMerge.apply(y, height, width))
+
+
+class _CrossScan(torch.autograd.Function):
+    """`cross_scan`, whose gradient is `cross_merge`: autograd would take twice the passes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.size = x.shape[2:]
+        return _four_sequences(x)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return _CrossMerge.apply(*grads, *ctx.size)
+
+
+class _CrossMerge(torch.autograd.Function):
+    """`cross_merge`, whose gradient is `cross_scan`."""
+
+    @staticmethod
+    def forward(ctx: Any, y: Tensor, height: int, width: int) -> Tensor:
+        return _one_map(y, height, width)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        return _CrossScan.apply(*grads), None, None
+
+
+def _four_sequences(x: Tensor) -> Tensor:
+    """Written to where they belong, so that nothing is stacked; columns come from rows."""
+    height, width = x.shape[2:]
+    four = x.new_empty(len(x), NUM_DIRECTIONS, x.shape[1], height * width)
+    rows, columns = four[:, 0].unflatten(2, (height, width)), four[:, 1]
+    rows.copy_(x)
+    columns.unflatten(2, (width, height)).copy_(rows.mT)
+    four[:, 2:].copy_(four[:, :2].flip(3))
+    return four
+
+
+def _one_map(y: Tensor, height: int, width: int) -> Tensor:
+    """Both backward sequences turned in one go; channels last, as the norm after it wants them."""
+    both = y[:, 2:].flip(3).add_(y[:, :2])
+    rows, columns = (
+        both[:, 0].unflatten(2, (height, width)),
+        both[:, 1].unflatten(2, (width, height)),
+    )
+    merged = torch.empty_like(rows, memory_format=torch.channels_last)
+    return torch.add(rows, columns.mT, out=merged)
 
 
 def initialise_steps_(
@@ -119,15 +166,29 @@ class SS2D(nn.Module):
     ) -> Float[Tensor, "batch channels height width"]:
         """A map of the same shape."""
         x = F.silu(self.conv2d(self.in_proj(x)))
-        sequences = cross_scan(x)
-        y = self.scan(sequences)
+        y = self.scan(cross_scan(x), self.projected(x))
         return self.out_proj(self.out_norm(cross_merge(y, *x.shape[2:])))
 
+    def projected(
+        self, x: Float[Tensor, "batch inner height width"]
+    ) -> Float[Tensor, "batch 4 rows length"]:
+        """What each direction's step sizes, B and C come from.
+
+        Computed of the map and put in order afterwards: one product in place of four, and of its
+        gradients one map is added up, not the four sequences.
+        """
+        rows = F.linear(x.permute(0, 2, 3, 1), self.x_proj_weight.flatten(0, 1))
+        maps = rearrange(rows, "batch h w (k rows) -> k batch rows h w", k=NUM_DIRECTIONS)
+        forth = torch.stack([maps[0].flatten(2), maps[1].mT.flatten(2)], 1)
+        back = torch.stack([maps[2].flatten(2), maps[3].mT.flatten(2)], 1)
+        return torch.cat([forth, back.flip(3)], 1)
+
     def scan(
-        self, sequences: Float[Tensor, "batch 4 inner length"]
+        self,
+        sequences: Float[Tensor, "batch 4 inner length"],
+        rows: Float[Tensor, "batch 4 rows length"],
     ) -> Float[Tensor, "batch 4 inner length"]:
         """The scan of all directions, stacked on channels: direction k is group k."""
-        rows = torch.matmul(self.x_proj_weight, sequences)
         narrow, B, C = rows.split([self.rank, self.num_states, self.num_states], 2)
         delta = torch.matmul(self.dt_projs_weight, narrow)
         stacked = "batch k inner length -> batch (k inner) length"

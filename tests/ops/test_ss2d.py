@@ -22,6 +22,16 @@ def test_merging_a_scan_gives_the_map_four_times():
     torch.testing.assert_close(cross_merge(cross_scan(x), 4, 5), 4 * x)
 
 
+def test_scan_and_merge_are_each_others_gradients():
+    x = torch.randn(2, 3, 2, 5, dtype=torch.float64, requires_grad=True)
+    y = torch.randn(2, 4, 3, 10, dtype=torch.float64, requires_grad=True)
+    for run, leaf in ((cross_scan, x), (lambda y: cross_merge(y, 2, 5), y)):
+        assert torch.autograd.gradcheck(run, leaf)
+        assert torch.autograd.gradgradcheck(run, leaf)
+    inner = (cross_scan(x) * y).sum()
+    torch.testing.assert_close((x * cross_merge(y, 2, 5)).sum(), inner)
+
+
 @pytest.mark.parametrize("backend", ["reference", "torch", "auto"])
 def test_ss2d_golden(backend):
     module = golden_normal.fill_module(SS2D(32, backend=backend))
