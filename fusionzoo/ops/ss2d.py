@@ -58,7 +58,7 @@ def cross_merge(
 
 
 class _CrossScan(torch.autograd.Function):
-    """`cross_scan`, whose gradient is `cross_merge`: autograd would take twice the passes."""
+    """`cross_scan`, whose gradient is `cross_merge`, in fewer copies than autograd makes."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
