@@ -12,6 +12,8 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_TEST := $(VENV)/.installed-test
 INSTALLED_DOCS := $(VENV)/.installed-docs
 INSTALLED_DEV := $(VENV)/.installed-dev
+BOARDS := benchmarks/boards
+SHEETS := mmcaf_net/table1 mmcaf_net/table2 mmcaf_net/table3 mmcaf_net/readme_tabular iimgf_net/table1 iimgf_net/table2
 PLUGINS := $(patsubst %/pyproject.toml,./%,$(wildcard plugins/*/pyproject.toml))
 
 export PIP_NO_INPUT := 1
@@ -20,7 +22,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
 
 .DELETE_ON_ERROR:
-.PHONY: help demo test test-gpu check format docs clean
+.PHONY: help demo test test-gpu check format docs boards clean
 
 help:  ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1  /p' $(MAKEFILE_LIST)
@@ -46,6 +48,12 @@ format: $(INSTALLED_DEV)  ## write the format that `make check` asks for
 docs: $(INSTALLED_DOCS)  ## the documentation, as HTML in docs/_build/html
 	rm -rf docs/api/generated
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
+
+boards: $(INSTALLED)  ## the boards in benchmarks/boards, again from their records
+	@for sheet in $(SHEETS); do \
+	    $(BIN)/fusionzoo leaderboard $(BOARDS)/store --sheet $$sheet --out $(BOARDS)/$$(echo $$sheet | tr / _).md || exit; \
+	done
+	$(BIN)/fusionzoo leaderboard $(BOARDS)/store --out $(BOARDS)/boards.html
 
 clean:  ## remove what the targets above built, but not .venv and not runs
 	rm -rf docs/_build docs/api/generated dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fusionzoo.errors import DataError
 from fusionzoo.interface import AbstractEncoder, AbstractFusion, AbstractHead, Batch, Context
@@ -131,12 +132,31 @@ class FusionModel(nn.Module):
             return self._encode_in_step(
                 {f.name: self.read(f, batch) for f in self.features}, context
             )
-        return {
-            f.name: self._typed(known[f.name])
-            if f.name in known
-            else self.trunk(f)(self.read(f, batch))
-            for f in self.features
-        }
+        found = {f.name: self._typed(known[f.name]) for f in self.features if f.name in known}
+        inputs = {f.name: self.read(f, batch) for f in self.features if f.name not in found}
+        for streams in self._sharing(inputs):
+            names = [feature.name for feature in streams]
+            trunk = self.trunk(streams[0])
+            if len(names) == 1:
+                found[names[0]] = trunk(inputs[names[0]])
+            else:
+                joined = trunk(torch.cat([inputs[name] for name in names]))
+                found |= zip(names, _split(joined, len(names)), strict=True)
+        return {f.name: found[f.name] for f in self.features}
+
+    def _sharing(self, inputs: Mapping[str, Tensor]) -> list[list[Feature]]:
+        """Streams that go through their trunk as one batch.
+
+        In training those that share it, if their sizes agree and nothing in it sees the batch as a
+        whole: its weights' gradients are then computed once and not added up.
+        """
+        groups: dict[Any, list[Feature]] = {}
+        for feature in (f for f in self.features if f.name in inputs):
+            trunk = self.trunk(feature)
+            apart = not trunk.training or any(isinstance(m, _BatchNorm) for m in trunk.modules())
+            key = (feature.encoder, inputs[feature.name].shape, apart and feature.name)
+            groups.setdefault(key, []).append(feature)
+        return list(groups.values())
 
     def _typed(self, features: Any) -> Any:
         """Features in the weights' type."""
@@ -239,3 +259,10 @@ def _refuse_missing(fusion: str, context: Context) -> None:
     ]
     if problems:
         raise DataError(problems, f"the input of {fusion}, a fusion that needs every modality")
+
+
+def _split(features: Any, count: int) -> list[Any]:
+    """Features of streams that went through a trunk as one batch, stream by stream."""
+    if isinstance(features, list):
+        return [list(levels) for levels in zip(*(x.chunk(count) for x in features), strict=True)]
+    return list(features.chunk(count))

@@ -125,9 +125,13 @@ def _optimizer(stage: nn.Module, config: TrainConfig, lr: float) -> torch.optim.
     ]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, dampening=config.dampening)
-    if config.optimizer == "adam":
-        return torch.optim.Adam(groups, lr=lr)
-    return torch.optim.AdamW(groups, lr=lr)
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=lr, fused=_can_fuse(trainable))
+
+
+def _can_fuse(parameters: Sequence[nn.Parameter]) -> bool:
+    """Whether torch has an update in one pass for all of them, which reads and writes less."""
+    return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
 
 
 def learning_rate_share(step: int, total: int, config: TrainConfig) -> float:

@@ -96,13 +96,38 @@ def test_shared_encoders_are_one_module():
     model, output = run("clinic=derm=toy_maps -> toy_join -> toy_head")
     assert [f.name for f in model.features] == ["clinic", "derm"]
     assert list(model.trunks) == ["clinic=derm"]
-    assert [key for key in LOG if key.endswith("stem")] == ["clinic stem"] * 2
+    assert [key for key in LOG if key.endswith("stem")] == ["clinic stem"]
     batch = batch_of()
     batch.inputs["clinic"] = batch.inputs["derm"]
     same = model(batch).by_output
     (features, _) = model.fusion.seen[-1]
     torch.testing.assert_close(features["clinic"], features["derm"])
     assert not torch.equal(same["clinic"]["grade"], output.by_output["clinic"]["grade"])
+
+
+@pytest.mark.parametrize("neck", ["", "+toy_neck"])
+def test_in_training_a_shared_encoder_sees_all_its_images_at_once(neck):
+    model = assemble(f"clinic=derm=toy_maps{neck} -> toy_join -> toy_head", DATA, seed=0)
+    batch, found = batch_of(), []
+    for training in (True, False):
+        LOG.clear()
+        model.train(training).zero_grad()
+        output = model(batch).logits["grade"]
+        output.square().sum().backward()
+        gradients = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+        found.append((LOG.count("clinic stem"), [output.detach(), *gradients]))
+    (at_once, joined), (one_by_one, apart) = found
+    assert (at_once, one_by_one) == (1, 2)
+    for a, b in zip(joined, apart, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_a_shared_encoder_with_batch_statistics_sees_one_image_after_the_other():
+    model = assemble("clinic=derm=toy_maps -> toy_join -> toy_head", DATA, seed=0)
+    model.trunks["clinic=derm"].encoder.own = torch.nn.BatchNorm2d(2)
+    LOG.clear()
+    model(batch_of())
+    assert LOG.count("clinic stem") == 2
 
 
 def test_shared_encoders_work_between_stages_too():
