@@ -113,8 +113,13 @@ def _targets(batch: Batch, present: Mapping[str, Tensor], name: str, task: TaskS
     return torch.where(present[name], targets, -1) if name in present else targets
 
 
-def _optimizer(stage: nn.Module, config: TrainConfig, lr: float) -> torch.optim.Optimizer:
-    """The optimiser over what learns; norms and biases decay only where the settings say so."""
+def _optimizer(
+    stage: nn.Module, config: TrainConfig, lr: float, device: str
+) -> torch.optim.Optimizer:
+    """The optimiser over what learns; norms and biases decay only where the settings say so.
+
+    On a CPU, Adam passes over the weights once (on a GPU, mixed precision rules that out).
+    """
     trainable = [p for p in stage.parameters() if p.requires_grad]
     decayed = [p for p in trainable if p.ndim > 1 or config.decay_all]
     spared = [p for p in trainable if p.ndim <= 1 and not config.decay_all]
@@ -126,12 +131,7 @@ def _optimizer(stage: nn.Module, config: TrainConfig, lr: float) -> torch.optim.
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=lr, momentum=config.momentum, dampening=config.dampening)
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
-    return kind(groups, lr=lr, fused=_can_fuse(trainable))
-
-
-def _can_fuse(parameters: Sequence[nn.Parameter]) -> bool:
-    """Whether torch has an update in one pass for all of them, which reads and writes less."""
-    return all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+    return kind(groups, lr=lr, fused=True if device == "cpu" else None)
 
 
 def learning_rate_share(step: int, total: int, config: TrainConfig) -> float:
@@ -211,7 +211,7 @@ class StageTrainer:
     def _run(self, train: Loader, val: Loader) -> list[EpochReport]:
         rank = self.fabric.global_rank
         seed_everything(_stream(self.seed, f"{self.name}/{rank}" if rank else self.name))
-        optimizer = _optimizer(self.stage, self.config, self.lr)
+        optimizer = _optimizer(self.stage, self.config, self.lr, self.fabric.device.type)
         wrapped, optimizer = self.fabric.setup(self.stage, optimizer)
         averaged = WeightAverage(self.stage, self.config.ema) if self.config.ema else None
         self._resume(optimizer, averaged)
