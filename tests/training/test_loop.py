@@ -41,10 +41,10 @@ def test_cosine_rises_over_the_warmup_and_falls_to_zero():
 
 def test_norms_and_biases_decay_only_when_asked():
     module = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    groups = _optimizer(module, TrainConfig(weight_decay=0.5), 0.1).param_groups
+    groups = _optimizer(module, TrainConfig(weight_decay=0.5), 0.1, "cpu").param_groups
     assert [(len(g["params"]), g["weight_decay"]) for g in groups] == [(1, 0.5), (3, 0.0)]
     config = TrainConfig(weight_decay=0.5, decay_all=True, optimizer="sgd", dampening=0.9)
-    (group,) = _optimizer(module, config, 0.1).param_groups
+    (group,) = _optimizer(module, config, 0.1, "cpu").param_groups
     assert (len(group["params"]), group["weight_decay"]) == (4, 0.5)
     assert (group["momentum"], group["dampening"]) == (0.9, 0.9)
 
@@ -54,7 +54,7 @@ def test_adam_couples_the_penalty_and_adamw_does_not():
         module = nn.Linear(2, 1, bias=False)
         nn.init.constant_(module.weight, 2.0)
         config = TrainConfig(optimizer=optimizer, weight_decay=0.5)
-        made = _optimizer(module, config, 0.1)
+        made = _optimizer(module, config, 0.1, "cpu")
         module(torch.tensor([[1.0, 0.0]])).sum().backward()
         made.step()
         return type(made), module.weight.detach().flatten().tolist()
