@@ -1,10 +1,15 @@
 """The committed table of five folds is what its records give, and they what was predicted."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from fusionzoo.cli import main
 from fusionzoo.evaluation.report import evaluate
+from fusionzoo.records.sheet import read_sheets
 from fusionzoo.records.store import RunStore
 
 BOARDS = Path(__file__).parents[2] / "benchmarks" / "boards"
@@ -36,3 +41,37 @@ def test_the_records_are_what_their_predictions_give():
         assert not cases & tested
         tested |= cases
     assert len(tested) == 1185
+
+
+RENDERED = sorted(path for path in BOARDS.glob("*_net_*.md"))
+
+
+def sheet_of(path: Path) -> str:
+    paper, _, table = path.stem.partition("_net_")
+    return f"{paper}_net/{table}"
+
+
+def test_every_sheet_of_the_store_is_rendered():
+    sheets = {sheet.name for sheet in read_sheets(BOARDS / "store")}
+    assert {sheet_of(path) for path in RENDERED} == sheets
+    assert len(sheets) == 6
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(
+            path, marks=() if path.stem == "mmcaf_net_readme_tabular" else pytest.mark.slow
+        )
+        for path in RENDERED
+    ],
+    ids=lambda path: path.stem,
+)
+def test_a_committed_board_is_made_again_byte_for_byte(path, tmp_path):
+    store = tmp_path / "store"
+    shutil.copytree(BOARDS / "store", store)
+    main(
+        ["leaderboard", str(store), "--sheet", sheet_of(path), "--out", str(tmp_path / "again.md")]
+    )
+    assert (tmp_path / "again.md").read_bytes() == path.read_bytes()
+    main(["leaderboard", "verify", str(path), "--store", str(store)])
