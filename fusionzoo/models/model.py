@@ -154,8 +154,8 @@ class FusionModel(nn.Module):
         for feature in (f for f in self.features if f.name in inputs):
             trunk = self.trunk(feature)
             apart = not trunk.training or any(isinstance(m, _BatchNorm) for m in trunk.modules())
-            key = (feature.encoder, inputs[feature.name].shape, apart and feature.name)
-            groups.setdefault(key, []).append(feature)
+            alike = feature.name if apart else tuple(inputs[feature.name].shape)
+            groups.setdefault((feature.encoder, alike), []).append(feature)
         return list(groups.values())
 
     def _typed(self, features: Any) -> Any:

@@ -18,6 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.grad import conv3d_input
 
+from fusionzoo.ops.recording import is_recorded
+
 #: Output channels up to which both gradients come from the output's neighbours.
 FEW_OUTPUTS = 4
 #: Input channels that are many, where there are at most as many positions.
@@ -48,9 +50,10 @@ def dense_conv3d(
     bias: Float[Tensor, " outputs"] | None = None,
 ) -> Float[Tensor, "batch outputs depth height width"]:
     """`F.conv3d(x, weight, bias, padding=1)` with gradients that are fast on a CPU."""
+    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or is_recorded():
+        return F.conv3d(x, weight, bias, padding=1)
     channels, positions = x.shape[1], x.numel() // x.shape[1]
-    slow = len(weight) <= FEW_OUTPUTS or channels >= max(MANY_CHANNELS, positions)
-    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or not slow:
+    if len(weight) > FEW_OUTPUTS and channels < max(MANY_CHANNELS, positions):
         return F.conv3d(x, weight, bias, padding=1)
     y = _ByProducts.apply(x, weight)
     return y if bias is None else y + bias[:, None, None, None]

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
 from fusionzoo.ops.native import NotBuiltError, library
+from fusionzoo.ops.recording import is_recorded
 
 SOURCE = Path(__file__).with_name("depthwise.c")
 KERNEL_SIZES = (3, 5)
@@ -33,7 +34,7 @@ def computes(x: Tensor, weight: Tensor) -> bool:
 
     Not while a graph is recorded, which then has convolutions that every runtime knows.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined]
+    if is_recorded():
         return False
     return (
         x.device.type == weight.device.type == "cpu"

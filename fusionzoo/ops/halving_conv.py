@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fusionzoo.ops.recording import is_recorded
+
 
 class HalvingConv2d(nn.Conv2d):
     """A 3x3 convolution of stride 2 and padding 1. A `Conv2d` to whoever loads weights.
@@ -27,7 +29,9 @@ class HalvingConv2d(nn.Conv2d):
     ) -> Float[Tensor, "batch outputs halved_height halved_width"]:
         """A map of half the size, rounded up."""
         height, width = (-(-length // 2) for length in x.shape[2:])
-        if x.device.type != "cpu" or self.out_channels <= len(x) * height * width:
+        if x.device.type != "cpu" or is_recorded():
+            return super().forward(x)
+        if self.out_channels <= len(x) * height * width:
             return super().forward(x)
         neighbours = F.unfold(x, 3, padding=1, stride=2).mT
         mapped = F.linear(neighbours, self.weight.flatten(1), self.bias)

@@ -184,11 +184,13 @@ def test_a_lease_lost_in_the_last_moment_costs_no_try(store, make_cells):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_what_runs(store, make_cells, number):
+def test_a_signal_ends_what_runs(store, make_cells, number, request):
     def interrupted():
         os.kill(os.getpid(), number)
         return "done"
 
+    ignored_in_the_background = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, ignored_in_the_background))
     engine = FakeEngine(store, 2, {"run-0": [interrupted]})
     before = signal.getsignal(signal.SIGTERM)
     with pytest.raises(KeyboardInterrupt):

@@ -33,7 +33,7 @@ def test_the_report_of_a_name_and_its_count(call):
     assert first.startswith("fusion concat (fusionzoo): 18 of 21 checks ran, 0 failed.")
     assert "  ok       gradient of inputs   A gradient reaches every input" in out
     assert "  not run  compile              it takes seconds; ask for slow checks" in out
-    assert last.startswith("built for: image 3x32x32 + table 5; ")
+    assert last.startswith("built for: image 3x16x16 + table 5; ")
 
 
 def test_a_file_with_mistakes_exits_with_1(call, tmp_path):
