@@ -85,7 +85,7 @@ class _CrossMerge(torch.autograd.Function):
 def _four_sequences(x: Tensor) -> Tensor:
     """Written to where they belong, so that nothing is stacked; columns come from rows."""
     height, width = x.shape[2:]
-    four = x.new_empty(len(x), NUM_DIRECTIONS, x.shape[1], height * width)
+    four = x.new_empty(x.shape[0], NUM_DIRECTIONS, x.shape[1], height * width)
     rows, columns = four[:, 0].unflatten(2, (height, width)), four[:, 1]
     rows.copy_(x)
     columns.unflatten(2, (width, height)).copy_(rows.mT)
