@@ -36,7 +36,7 @@ _GRID: Mapping[str, Any] = {
 }
 _AXES: Mapping[str, Any] = {"fusions": [""], "heads": ["linear"]}
 _ROW: Mapping[str, Any] = dict.fromkeys(("label", "spec", "system", "category", "note"), "")
-#: Instead of a list of names: all there are.
+#: What stands for all names there are.
 ALL = "all"
 
 

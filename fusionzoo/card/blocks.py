@@ -50,7 +50,7 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Figure:
+class Picture:
     """A PNG.
 
     Args:
@@ -66,7 +66,7 @@ class Figure:
     wide: bool = False
 
 
-Block: TypeAlias = Heading | Text | Bullets | Table | Figure
+Block: TypeAlias = Heading | Text | Bullets | Table | Picture
 
 
 def facts(pairs: Sequence[tuple[str, str]]) -> Table:

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from fusionzoo.card.blocks import Block, Bullets, Figure, Heading, Table, Text
+from fusionzoo.card.blocks import Block, Bullets, Heading, Picture, Table, Text
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: light-dark(#1c2127, #e6e8eb); --soft: light-dark(#5c6670,
@@ -47,7 +47,7 @@ def _written(block: Block) -> str:
         return f"<p>{escape(block.text)}</p>"
     if isinstance(block, Bullets):
         return f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in block.items)}</ul>"
-    if isinstance(block, Figure):
+    if isinstance(block, Picture):
         data = base64.b64encode(block.content).decode()
         kind = " class='wide'" if block.wide else ""
         return f"<img{kind} alt='{escape(block.alt)}' src='data:image/png;base64,{data}'>"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from fusionzoo.card.blocks import Block, Bullets, Figure, Heading, Table, Text
+from fusionzoo.card.blocks import Block, Bullets, Heading, Picture, Table, Text
 
 
 def to_markdown(blocks: Sequence[Block]) -> str:
@@ -19,7 +19,7 @@ def _written(block: Block) -> str:
         return _plain(block.text)
     if isinstance(block, Bullets):
         return "\n".join(f"- {_plain(item)}" for item in block.items)
-    if isinstance(block, Figure):
+    if isinstance(block, Picture):
         return f"![{_plain(block.alt)}]({block.name})"
     return "\n".join(_table(block))
 

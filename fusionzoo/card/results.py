@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fusionzoo.api import FinishedRun
-from fusionzoo.card.blocks import Block, Bullets, Figure, Table, Text
+from fusionzoo.card.blocks import Block, Bullets, Picture, Table, Text
 from fusionzoo.card.subgroups import FEW_CASES, FEW_OF_A_CLASS, Subgroup, subgroups
 from fusionzoo.evaluation.calibration import Calibration, calibrated
 from fusionzoo.evaluation.metrics import METRICS
@@ -159,9 +159,9 @@ def stress_of(found: Robustness | None, told: str) -> Iterator[Block]:
             yield Bullets(refused)
 
 
-def _figure(name: str, alt: str, draw: Any, *, wide: bool = False) -> Figure:
+def _figure(name: str, alt: str, draw: Any, *, wide: bool = False) -> Picture:
     """A figure that is drawn into a file and taken from there."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / name
         draw(path)
-        return Figure(name, alt, path.read_bytes(), wide)
+        return Picture(name, alt, path.read_bytes(), wide)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fusionzoo.api import FinishedRun
-from fusionzoo.card.blocks import Figure
+from fusionzoo.card.blocks import Picture
 from fusionzoo.card.html import to_html
 from fusionzoo.card.markdown import to_markdown
 from fusionzoo.card.page import INTENDED, card_blocks
@@ -38,6 +38,6 @@ def write_card(
         MARKDOWN: to_markdown(blocks),
         HTML: to_html(f"Model card: {run.record.run_id}", blocks),
     }
-    figures = [block for block in blocks if isinstance(block, Figure)]
+    figures = [block for block in blocks if isinstance(block, Picture)]
     written = [write_atomic(target / figure.name, figure.content) for figure in figures]
     return [*(write_atomic(target / name, text) for name, text in texts.items()), *written]

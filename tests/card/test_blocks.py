@@ -1,6 +1,6 @@
 """The same blocks as Markdown and as HTML."""
 
-from fusionzoo.card.blocks import Bullets, Figure, Heading, Table, Text, facts
+from fusionzoo.card.blocks import Bullets, Heading, Picture, Table, Text, facts
 from fusionzoo.card.html import to_html
 from fusionzoo.card.markdown import to_markdown
 
@@ -10,7 +10,7 @@ BLOCKS = [
     Bullets(("one", "two")),
     Table(("", "AUROC", "beware"), (("a|b", "0.9", "few"),), words=(2,)),
     facts([("seed", "0")]),
-    Figure("roc.png", "A curve", b"\x89PNG"),
+    Picture("roc.png", "A curve", b"\x89PNG"),
 ]
 
 
