@@ -1,5 +1,6 @@
 """The committed table of five folds is what its records give, and they what was predicted."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -75,3 +76,17 @@ def test_a_committed_board_is_made_again_byte_for_byte(path, tmp_path):
     )
     assert (tmp_path / "again.md").read_bytes() == path.read_bytes()
     main(["leaderboard", "verify", str(path), "--store", str(store)])
+
+
+def test_the_page_quotes_what_the_boards_say():
+    page = (BOARDS.parents[1] / "docs" / "boards.md").read_text(encoding="utf-8")
+    sections = re.split(r"^## ", page, flags=re.MULTILINE)[1:]
+    shown = [re.search(r"boards/(\w+)\.md", section) for section in sections]
+    assert {found[1] for found in shown if found} == {path.stem for path in RENDERED}
+    quoted = 0
+    for section, found in zip(sections, shown, strict=True):
+        board = (BOARDS / f"{found[1]}.md").read_text(encoding="utf-8") if found else ""
+        for number in re.findall(r"\d\.\d{3}", section):
+            assert number in board, (found, number)
+            quoted += 1
+    assert quoted > 2
