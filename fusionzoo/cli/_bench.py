@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fusionzoo.cli._bench_board import print_boards
 from fusionzoo.errors import BadOption, RunError
 
 if TYPE_CHECKING:
@@ -200,6 +201,8 @@ def _run(
             console.print(_kept(store, cells))
             raise
     _conclude(console, asked.store, todo, len(cells) - len(todo), summary)
+    print_boards(console, asked.store, [bench.sheet.slug for bench in benches])
+    console.print(f"Boards: fusionzoo leaderboard {asked.store}")
     return not summary.failed and not summary.left
 
 
@@ -282,7 +285,6 @@ def _conclude(
         console.print(why, markup=False)
     if summary.failed:
         console.print("The same command tries them again.")
-    console.print(f"Boards: fusionzoo leaderboard {store}")
 
 
 def _count(number: int, what: str) -> str:
