@@ -10,7 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from fusionzoo.data.dicom_header import DEFLATED, PLAIN, SliceHeader, UnusableDicom
+from fusionzoo.data.dicom_header import (
+    DEFLATED,
+    PLAIN,
+    SliceHeader,
+    UnusableDicom,
+    quiet_pydicom,
+)
 
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 DIRECTORY = "1.2.840.10008.1.3.10"
@@ -165,7 +171,8 @@ def syntax_name(uid: str) -> str:
     """A transfer syntax in words, with its UID."""
     from pydicom.uid import UID
 
-    name = UID(uid).name
+    with quiet_pydicom():
+        name = UID(uid).name
     return f"{name} ({uid})" if name != uid else f"an unknown transfer syntax ({uid})"
 
 
@@ -177,7 +184,8 @@ def missing_decoder(uid: str) -> str | None:
     from pydicom.pixels.decoders.base import get_decoder
 
     try:
-        decoder: Any = get_decoder(uid)
+        with quiet_pydicom():
+            decoder: Any = get_decoder(uid)
     except NotImplementedError:
         return "Convert it to an uncompressed syntax: gdcmconv --raw."
     if decoder.is_available:

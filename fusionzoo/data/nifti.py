@@ -95,6 +95,12 @@ def _refuse_geometry(path: Path, image: Any) -> None:
         raise UnreadableImage(
             path, "E07", "the NIfTI has no orientation (qform and sform code are 0)", remedy
         )
+    try:
+        header.get_xyzt_units()
+    except KeyError as error:
+        remedy = "Export it with its voxel size in mm, or save it as npy with axes z, y, x."
+        found = f"the NIfTI states its units by a code that there isn't ({int(error.args[0])})"
+        raise UnreadableImage(path, "E07", found, remedy) from error
     affine = np.asarray(image.affine, dtype=float)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
         raise UnreadableImage(

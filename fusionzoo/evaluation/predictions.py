@@ -262,10 +262,16 @@ def read_predictions(path: str | os.PathLike[str], *, digest: str = "") -> Predi
         raise RunError(
             f"{path} is a Parquet file, but not one of fusionzoo's predictions. {remedy}"
         )
-    data = json.loads(text)
-    if data.get("schema") != SCHEMA:
+    try:
+        data = json.loads(text)
+    except ValueError as cause:
         raise RunError(
-            f"{path} has predictions of schema {data.get('schema')}; "
+            f"What {path} says of its tasks is damaged ({_first_line(cause)}). {remedy}"
+        ) from cause
+    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
+        found = data.get("schema") if isinstance(data, dict) else None
+        raise RunError(
+            f"{path} has predictions of schema {found}; "
             f"this fusionzoo reads schema {SCHEMA}. "
             "Read it with the version that wrote it, or run again."
         )

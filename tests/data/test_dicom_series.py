@@ -323,6 +323,11 @@ def test_a_compressed_slice_names_the_package_that_reads_it(tmp_path, monkeypatc
     assert "libjpeg:" not in text
 
 
+def test_a_damaged_uid_is_an_unknown_syntax_without_remarks():
+    uid = "1.2.840.10008.1.2,1"
+    assert dicom_rules.missing_decoder(uid).startswith("Convert it to an uncompressed syntax")
+
+
 def test_video_can_never_be_read(tmp_path):
     syntax = pydicom.uid.MPEG2MPML
     pixels = encapsulate([b"\0\0"])

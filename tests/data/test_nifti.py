@@ -96,3 +96,12 @@ def test_a_flipped_bit_inside_a_compressed_file_is_found(tmp_path):
     path.write_bytes(content)
     with pytest.raises(UnreadableImage, match="CRC check failed"):
         read_image(path, "volume")
+
+
+def test_units_by_a_code_that_there_is_not_are_refused(tmp_path):
+    image = nibabel.Nifti1Image(VOLUME.transpose(2, 1, 0).astype(np.int16), LPS)
+    image.header["xyzt_units"] = 64
+    path = tmp_path / "a.nii"
+    nibabel.save(image, path)
+    with pytest.raises(UnreadableImage, match=r"units by a code that there isn't \(64\)"):
+        read_header(path, "volume")

@@ -167,6 +167,8 @@ def test_a_file_without_a_column(tmp_path, predictions):
             "has predictions of schema 99; this fusionzoo reads schema 1. Read it with the",
         ),
         ({"fusionzoo.predictions": '{"schema": 1}'}, "tasks is missing"),
+        ({"fusionzoo.predictions": '{"schema" 1}'}, "says of its tasks is damaged .Expecting ':'"),
+        ({"fusionzoo.predictions": "[1]"}, "has predictions of schema None"),
     ],
 )
 def test_files_of_others(tmp_path, metadata, text):
