@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -278,13 +279,27 @@ def read_predictions(path: str | os.PathLike[str], *, digest: str = "") -> Predi
     header = from_json(Header, data, str(path))
     columns = prediction_columns(header.tasks)
     if digest and set(columns) <= set(table.column_names):
-        known = Predictions(table.select(columns).to_pandas(), header.tasks, checked=True)
+        known = Predictions(_frame(table.select(columns), path), header.tasks, checked=True)
         if known.digest == digest:
             return known
     try:
-        return Predictions(table.to_pandas(), header.tasks)
+        return Predictions(_frame(table, path), header.tasks)
     except RunError as cause:
         raise RunError(f"{path}: {cause}") from cause
+
+
+def _frame(table: Any, path: str | os.PathLike[str]) -> pd.DataFrame:
+    """The rows, without what pandas noted in the file about itself."""
+    import pyarrow as pa
+
+    try:
+        table.validate(full=True)  # text that is none, too
+        frame: pd.DataFrame = table.replace_schema_metadata(None).to_pandas()
+    except pa.ArrowException as cause:
+        raise RunError(
+            f"The rows of {path} are damaged ({_first_line(cause)}). Run again to make them anew."
+        ) from cause
+    return frame
 
 
 def _first_line(cause: Exception) -> str:
