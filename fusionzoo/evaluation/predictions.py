@@ -269,8 +269,8 @@ def read_predictions(path: str | os.PathLike[str], *, digest: str = "") -> Predi
         raise RunError(
             f"What {path} says of its tasks is damaged ({_first_line(cause)}). {remedy}"
         ) from cause
-    if not isinstance(data, dict) or data.get("schema") != SCHEMA:
-        found = data.get("schema") if isinstance(data, dict) else None
+    found = data.get("schema") if isinstance(data, dict) else None
+    if found != SCHEMA:
         raise RunError(
             f"{path} has predictions of schema {found}; "
             f"this fusionzoo reads schema {SCHEMA}. "

@@ -150,13 +150,23 @@ class FusionModel(nn.Module):
         In training those that share it, if their sizes agree and nothing in it sees the batch as a
         whole: its weights' gradients are then computed once and not added up.
         """
-        groups: dict[Any, list[Feature]] = {}
-        for feature in (f for f in self.features if f.name in inputs):
-            trunk = self.trunk(feature)
-            apart = not trunk.training or any(isinstance(m, _BatchNorm) for m in trunk.modules())
-            alike = feature.name if apart else tuple(inputs[feature.name].shape)
-            groups.setdefault((feature.encoder, alike), []).append(feature)
-        return list(groups.values())
+        waiting = [feature for feature in self.features if feature.name in inputs]
+        groups: list[list[Feature]] = []
+        for encoder in dict.fromkeys(feature.encoder for feature in waiting):
+            streams = [feature for feature in waiting if feature.encoder == encoder]
+            if len(streams) > 1 and self._goes_as_one(streams, inputs):
+                groups.append(streams)
+            else:
+                groups += [[feature] for feature in streams]
+        return groups
+
+    def _goes_as_one(self, streams: list[Feature], inputs: Mapping[str, Tensor]) -> bool:
+        trunk = self.trunk(streams[0])
+        return (
+            trunk.training
+            and all(inputs[f.name].shape == inputs[streams[0].name].shape for f in streams)
+            and not any(isinstance(module, _BatchNorm) for module in trunk.modules())
+        )
 
     def _typed(self, features: Any) -> Any:
         """Features in the weights' type."""

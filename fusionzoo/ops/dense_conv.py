@@ -50,13 +50,18 @@ def dense_conv3d(
     bias: Float[Tensor, " outputs"] | None = None,
 ) -> Float[Tensor, "batch outputs depth height width"]:
     """`F.conv3d(x, weight, bias, padding=1)` with gradients that are fast on a CPU."""
-    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or is_recorded():
-        return F.conv3d(x, weight, bias, padding=1)
-    channels, positions = x.shape[1], x.numel() // x.shape[1]
-    if len(weight) > FEW_OUTPUTS and channels < max(MANY_CHANNELS, positions):
+    if not _pays(x, weight):
         return F.conv3d(x, weight, bias, padding=1)
     y = _ByProducts.apply(x, weight)
     return y if bias is None else y + bias[:, None, None, None]
+
+
+def _pays(x: Tensor, weight: Tensor) -> bool:
+    """Whether gradients by products are quicker, where they may be used at all."""
+    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or is_recorded():
+        return False
+    channels, positions = x.shape[1], x.numel() // x.shape[1]
+    return len(weight) <= FEW_OUTPUTS or channels >= max(MANY_CHANNELS, positions)
 
 
 class _ByProducts(torch.autograd.Function):
