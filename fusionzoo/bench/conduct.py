@@ -22,7 +22,7 @@ from fusionzoo.bench.engines.engine import Engine, Try
 from fusionzoo.bench.expand import Cell
 from fusionzoo.errors import RunError
 from fusionzoo.records.failure import SCHEMA, Failure, Kind, write_failure
-from fusionzoo.records.lease import is_taken
+from fusionzoo.records.lease import is_taken, remove_dead
 from fusionzoo.records.record import utc_now
 from fusionzoo.records.store import RunStore
 
@@ -135,6 +135,8 @@ class _Conductor:
         finally:
             self._stop()
             self.engine.close()
+        complete = (*self.summary.done, *self.summary.found)
+        remove_dead(self.store.root, {cell.run_id for cell in complete})
         return self.summary
 
     def _start(self) -> None:

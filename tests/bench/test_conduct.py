@@ -183,6 +183,19 @@ def test_a_lease_lost_in_the_last_moment_costs_no_try(store, make_cells):
     lease.release()
 
 
+def test_a_lease_whose_owner_died_with_its_run_complete_is_removed(store, make_cells):
+    cells = make_cells(2)
+    run_id = cells[0].run_id
+    complete(store, run_id)
+    lease = claim(store, run_id)
+    kept = lease.path.with_name("kept")
+    os.link(lease.path, kept)
+    lease.release()
+    kept.rename(lease.path)  # as if the process had been killed before it gave the lease back
+    conduct(cells, FakeEngine(store), store)
+    assert not lease.path.exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_what_runs(store, make_cells, number, request):
     def interrupted():

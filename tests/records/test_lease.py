@@ -14,7 +14,7 @@ import pytest
 
 from fusionzoo.errors import RunError
 from fusionzoo.records import lease as leases
-from fusionzoo.records.lease import LeaseTaken, claim, is_taken, owners
+from fusionzoo.records.lease import LeaseTaken, claim, is_taken, owners, remove_dead
 
 HOLD = """
 import sys, time
@@ -68,6 +68,22 @@ def test_a_killed_process_is_followed_at_once(tmp_path, holder):
     with claim(tmp_path, "run-0") as lease:
         lease.check()
         assert [path.name for path in (tmp_path / "leases").iterdir()] == ["run-0.2"]
+
+
+def test_dead_leases_of_complete_runs_are_removed(tmp_path, holder):
+    """Those of living owners and of unfinished runs stay."""
+
+    def left():
+        return [path.name for path in (tmp_path / "leases").iterdir()]
+
+    remove_dead(tmp_path, {"run-0"})
+    assert left() == ["run-0.1"]
+    os.kill(holder.pid, signal.SIGKILL)
+    holder.wait()
+    remove_dead(tmp_path, {"run-1"})
+    assert left() == ["run-0.1"]
+    remove_dead(tmp_path, {"run-0"})
+    assert left() == []
 
 
 def test_of_many_that_want_it_one_has_it(tmp_path, holder):
