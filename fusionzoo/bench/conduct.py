@@ -135,8 +135,7 @@ class _Conductor:
         finally:
             self._stop()
             self.engine.close()
-        complete = (*self.summary.done, *self.summary.found)
-        remove_dead(self.store.root, {cell.run_id for cell in complete})
+        remove_dead(self.store.root, self.store.is_complete)
         return self.summary
 
     def _start(self) -> None:

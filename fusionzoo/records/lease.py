@@ -17,7 +17,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -209,17 +209,17 @@ def is_taken(store: str | os.PathLike[str], run_id: str) -> bool:
     return newest is not None and _look(newest)[0]
 
 
-def remove_dead(store: str | os.PathLike[str], done: Collection[str]) -> None:
+def remove_dead(store: str | os.PathLike[str], is_complete: Callable[[str], bool]) -> None:
     """Remove what processes that died between a run's record and its lease's end have left.
 
     Nobody takes these over, as the runs need no more work.
 
     Args:
         store: Folder of all runs.
-        done: Runs that have a record.
+        is_complete: Whether a run has a record.
     """
     for path in _files(Path(store) / LEASES):
-        if path.name.rpartition(".")[0] in done and not _look(path)[0]:
+        if is_complete(path.name.rpartition(".")[0]) and not _look(path)[0]:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 

@@ -184,6 +184,7 @@ def test_a_lease_lost_in_the_last_moment_costs_no_try(store, make_cells):
 
 
 def test_a_lease_whose_owner_died_with_its_run_complete_is_removed(store, make_cells):
+    """Also of a run that this bench was not asked for, because it was done before."""
     cells = make_cells(2)
     run_id = cells[0].run_id
     complete(store, run_id)
@@ -192,7 +193,7 @@ def test_a_lease_whose_owner_died_with_its_run_complete_is_removed(store, make_c
     os.link(lease.path, kept)
     lease.release()
     kept.rename(lease.path)  # as if the process had been killed before it gave the lease back
-    conduct(cells, FakeEngine(store), store)
+    conduct(cells[1:], FakeEngine(store), store)
     assert not lease.path.exists()
 
 

@@ -76,13 +76,13 @@ def test_dead_leases_of_complete_runs_are_removed(tmp_path, holder):
     def left():
         return [path.name for path in (tmp_path / "leases").iterdir()]
 
-    remove_dead(tmp_path, {"run-0"})
+    remove_dead(tmp_path, "run-0".__eq__)
     assert left() == ["run-0.1"]
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()
-    remove_dead(tmp_path, {"run-1"})
+    remove_dead(tmp_path, "run-1".__eq__)
     assert left() == ["run-0.1"]
-    remove_dead(tmp_path, {"run-0"})
+    remove_dead(tmp_path, "run-0".__eq__)
     assert left() == []
 
 
