@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from fusionzoo.errors import BadOption, WeightsError
 from fusionzoo.interface import AbstractEncoder, AbstractSummary, component
 from fusionzoo.ops.halving_conv import HalvingConv2d
+from fusionzoo.ops.linear2d import Linear2d
 from fusionzoo.ops.selective_scan import selected_backend
-from fusionzoo.ops.ss2d import SS2D, LayerNorm2d, Linear2d
+from fusionzoo.ops.ss2d import SS2D, LayerNorm2d
 from fusionzoo.spec import FeatureSpec, Modality
 
 #: Names of the release, the older ones too, and what they are here.

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fusionzoo.ops.linear2d import Linear2d, linear2d
 from fusionzoo.ops.selective_scan import selective_scan
 
 NUM_DIRECTIONS = 4
@@ -27,16 +28,6 @@ class LayerNorm2d(nn.LayerNorm):
         self, x: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch channels height width"]:
         """A map of the same shape."""
-        return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-
-
-class Linear2d(nn.Linear):
-    """A linear layer over the channels of a map."""
-
-    def forward(
-        self, x: Float[Tensor, "batch inputs height width"]
-    ) -> Float[Tensor, "batch outputs height width"]:
-        """A map of the same size; in memory, its channels come last."""
         return super().forward(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -177,8 +168,8 @@ class SS2D(nn.Module):
         Computed of the map and put in order afterwards: one product in place of four, and of its
         gradients one map is added up, not the four sequences.
         """
-        rows = F.linear(x.permute(0, 2, 3, 1), self.x_proj_weight.flatten(0, 1))
-        maps = rearrange(rows, "batch h w (k rows) -> k batch rows h w", k=NUM_DIRECTIONS)
+        rows = linear2d(x, self.x_proj_weight.flatten(0, 1))
+        maps = rearrange(rows, "batch (k rows) h w -> k batch rows h w", k=NUM_DIRECTIONS)
         forth = torch.stack([maps[0].flatten(2), maps[1].mT.flatten(2)], 1)
         back = torch.stack([maps[2].flatten(2), maps[3].mT.flatten(2)], 1)
         return torch.cat([forth, back.flip(3)], 1)
@@ -209,7 +200,6 @@ class SS2D(nn.Module):
 __all__ = [
     "SS2D",
     "LayerNorm2d",
-    "Linear2d",
     "cross_merge",
     "cross_scan",
     "initialise_rates_",
