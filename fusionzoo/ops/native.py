@@ -36,7 +36,7 @@ def library(source: Path, *defines: str) -> ctypes.CDLL:
     Raises: NotBuiltError with the reason, in words that end a sentence.
     """
     compiler = _compiler()
-    key = cache.digest(source.read_text(), FLAGS, defines, compiler, cache.machine())
+    key = cache.digest(*_texts(source), FLAGS, defines, compiler, cache.machine())
     path = cache.folder() / f"{source.stem}-{key}.so"
     if not path.is_file():
         _build(compiler, source, defines, path)
@@ -44,6 +44,11 @@ def library(source: Path, *defines: str) -> ctypes.CDLL:
         return ctypes.CDLL(str(path))
     except OSError as error:
         raise NotBuiltError(f"the kernel {str(path)!r} can't be loaded ({error})") from error
+
+
+def _texts(source: Path) -> list[str]:
+    """The C file's text, and that of the headers beside it."""
+    return [path.read_text() for path in (source, *sorted(source.parent.glob("*.h")))]
 
 
 def _compiler() -> str:

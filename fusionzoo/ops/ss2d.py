@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from fusionzoo.ops.linear2d import Linear2d, linear2d
 from fusionzoo.ops.selective_scan import selective_scan
+from fusionzoo.ops.selective_scan.maps import scan_maps, scans
 
 NUM_DIRECTIONS = 4
 #: Bounds of the first step sizes, and the least of them.
@@ -157,8 +158,24 @@ class SS2D(nn.Module):
     ) -> Float[Tensor, "batch channels height width"]:
         """A map of the same shape."""
         x = F.silu(self.conv2d(self.in_proj(x)))
-        y = self.scan(cross_scan(x), self.projected(x))
-        return self.out_proj(self.out_norm(cross_merge(y, *x.shape[2:])))
+        if self.num_states == 1 and scans(x, self.scan_backend):
+            y = self.scan_map(x)
+        else:
+            y = cross_merge(self.scan(cross_scan(x), self.projected(x)), *x.shape[2:])
+        return self.out_proj(self.out_norm(y))
+
+    def scan_map(
+        self, x: Float[Tensor, "batch inner height width"]
+    ) -> Float[Tensor, "batch inner height width"]:
+        """The scans of all directions, added up, where the map lies."""
+        rows = linear2d(x, self.x_proj_weight.flatten(0, 1))
+        rows = rearrange(rows, "batch (k rows) h w -> (batch h w) k rows", k=NUM_DIRECTIONS)
+        narrow, B, C = rows.split([self.rank, 1, 1], 2)
+        delta = torch.bmm(narrow.transpose(0, 1), self.dt_projs_weight.mT)
+        B, C = (y.view(len(x), -1, NUM_DIRECTIONS) for y in (B, C))
+        A, D = (-torch.exp(self.A_logs)).view_as(self.dt_projs_bias), self.Ds
+        delta = delta.unflatten(1, B.shape[:2])
+        return scan_maps(x, delta, A, B, C, D.view_as(A), self.dt_projs_bias)
 
     def projected(
         self, x: Float[Tensor, "batch inner height width"]

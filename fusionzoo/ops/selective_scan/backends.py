@@ -6,6 +6,7 @@ Self-tests compare result and gradients with the recurrence in float64, once per
 import functools
 import logging
 import math
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -102,11 +103,22 @@ def _examine(name: str, device: torch.device) -> str | None:
         return f"it can't be imported ({error})"
     if reason is not None:
         return str(reason)
+    return failure_of(name, device, lambda: self_test(module(name), device))
+
+
+def failure_of(name: str, device: torch.device, test: Callable[[], float]) -> str | None:
+    """What is wrong with a kernel's results, or None; tested once per device and version.
+
+    Args:
+        name: The kernel's, among those of the scan.
+        device: Where it computes.
+        test: Gives its largest relative error.
+    """
     passed = cache.folder() / f"scan-{name}-{cache.digest(*_versions(device))}.passed"
     if passed.is_file():
         return None
     try:
-        off = self_test(module(name), device)
+        off = test()
     except Exception as error:
         return f"its self-test fails ({type(error).__name__}: {error})"
     if not off < TOLERANCE:
@@ -127,11 +139,17 @@ def self_test(backend: ModuleType, device: torch.device) -> float:
         leaves = [x.requires_grad_() for x in exact.tensors if x is not None]
         true_y = reference.scan(*exact)
         expected = (true_y, *torch.autograd.grad(true_y, leaves, dy.double()))
-        for ours, theirs in zip(found, expected, strict=True):
-            theirs = theirs.detach()
-            off = (ours.cpu().double() - theirs).abs().max() / theirs.abs().max()
-            worst = max(worst, off.item()) if off == off else math.inf
+        worst = max(worst, largest_error(found, expected))
     return worst
+
+
+def largest_error(found: Sequence[torch.Tensor], expected: Sequence[torch.Tensor]) -> float:
+    """Of all results, the largest error relative to the largest value; infinite for no number."""
+    errors = [
+        ((ours.cpu().double() - theirs).abs().max() / theirs.abs().max()).item()
+        for ours, theirs in zip(found, (x.detach() for x in expected), strict=True)
+    ]
+    return math.inf if any(map(math.isnan, errors)) else max(errors)
 
 
 def _example(groups: int, states: int, length: int, seed: int, softplus: bool) -> Scan:
@@ -165,7 +183,7 @@ def _versions(device: torch.device) -> list[object]:
 @functools.cache
 def _sources() -> str:
     """Digest of the scan's source files and the flags' one, which every version of them changes."""
-    paths = sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".py", ".c"))
+    paths = sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".py", ".c", ".h"))
     paths.append(Path(native.__file__))
     return cache.digest(*(path.read_text(encoding="utf-8") for path in paths))
 
@@ -179,6 +197,8 @@ def _tell(name: str, reason: str) -> None:
 __all__ = [
     "NAMES",
     "check_name",
+    "failure_of",
+    "largest_error",
     "module",
     "selected_backend",
     "selective_scan_backends",

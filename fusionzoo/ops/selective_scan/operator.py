@@ -5,6 +5,8 @@ number of operations, so that the meta device, `torch.compile`, FLOP counters an
 DistributedDataParallel treat it as one of theirs. It keeps nothing between calls.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -194,15 +196,14 @@ def _differentiate(ctx: Any, dy: Tensor, _: Tensor) -> tuple[Tensor | None, ...]
 _forward.register_autograd(_differentiate, setup_context=_keep)
 
 
-def _operations(u: Any, A: Any, D: Any) -> int:
+def num_operations(shape: Sequence[int], num_states: int, *, skip: bool) -> int:
     """Per state and time: rate, exp, decay, write and add, read and add; then the skip."""
-    batch, channels, length = u
-    return batch * channels * length * (7 * A[1] + 1 + (2 if D is not None else 0))
+    return math.prod(shape) * (7 * num_states + 1 + 2 * skip)
 
 
 @register_flop_formula(torch.ops.fusionzoo.selective_scan)
 def _(u: Any, delta: Any, A: Any, B: Any, C: Any, D: Any, *rest: Any, **result: Any) -> int:
-    return _operations(u, A, D)
+    return num_operations(u, A[1], skip=D is not None)
 
 
 @register_flop_formula(torch.ops.fusionzoo.selective_scan_backward)
@@ -218,7 +219,7 @@ def _(
     *rest: Any,
     **result: Any,
 ) -> int:
-    return 3 * _operations(u, A, D)
+    return 3 * num_operations(u, A[1], skip=D is not None)
 
 
-__all__ = ["selective_scan"]
+__all__ = ["num_operations", "selective_scan"]

@@ -9,6 +9,7 @@ import torch
 
 from fusionzoo.ops import cross_mamba, ss2d
 from fusionzoo.ops.selective_scan import selective_scan
+from fusionzoo.ops.selective_scan.maps import scans
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "speed" / "iimgf_net_step.py"
 
@@ -24,7 +25,7 @@ def script():
 
 
 def test_it_checks_the_arms_and_prints_a_row_each(script, monkeypatch, capsys):
-    arms = ["torch", "none", "unbind", "released"]
+    arms = ["cpu", "torch", "none", "unbind", "released"]
     given = ["--small", "--rounds", "1", "--arms", *arms]
     monkeypatch.setattr(sys, "argv", [str(SCRIPT), *given])
     script.main()
@@ -44,8 +45,10 @@ def test_another_scan_is_found(script, monkeypatch):
 
 
 def test_scans_are_put_back(script):
-    with script.scanning_by(script.no_scan):
+    with script.scanning_by("none"):
         assert ss2d.selective_scan is cross_mamba.selective_scan is script.no_scan
+        assert not ss2d.scans(torch.randn(1, 2, 3, 4))
     assert ss2d.selective_scan is cross_mamba.selective_scan is selective_scan
+    assert ss2d.scans is scans
     u = torch.randn(1, 2, 3)
     assert torch.equal(script.no_scan(u, u, delta_softplus=True, backend="auto"), u)
