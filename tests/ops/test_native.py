@@ -55,6 +55,16 @@ def test_is_built_once_for_each_source_and_definition(source, monkeypatch):
 
 
 @needs_compiler
+def test_is_built_anew_when_a_header_beside_it_changes(source):
+    header = source.with_name("number.h")
+    header.write_text("#define NUMBER 1")
+    source.write_text('#include "number.h"\nint answer(void) { return NUMBER; }')
+    assert library(source).answer() == 1
+    header.write_text("#define NUMBER 2")
+    assert library(source).answer() == 2
+
+
+@needs_compiler
 def test_flags_that_a_compiler_refuses_are_left_out(source, compiler):
     real = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     compiler(f'case "$*" in *-fopenmp*) exit 1;; esac\nexec {real} "$@"')

@@ -217,7 +217,7 @@ def test_a_passed_test_is_remembered(fresh, monkeypatch):
 
 @needs_compiler
 @pytest.mark.parametrize("argument", range(7))
-def test_the_self_test_sees_a_wrong_gradient(fresh, monkeypatch, argument):
+def test_the_self_test_sees_a_wrong_gradient(monkeypatch, argument):
     def wrong(*given):
         scaled = [x * (1.01 if i == argument else 1) for i, x in enumerate(given)]
         return scan_maps(*scaled)
