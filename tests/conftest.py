@@ -1,11 +1,29 @@
 """Fixtures for tests of several parts: a small data set of one's own, and a finished run on it."""
 
+import importlib
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from jaxtyping import config
 
 from tests import small_manifest
+
+# What a module under jaxtyping's hook imports first is looked up under the hook's own tag for
+# bytecode, finds none, and is compiled again, in every test process. So the large ones come first.
+for _name in (
+    "lightning_fabric",
+    "matplotlib.figure",
+    "pandas",
+    "rich.console",
+    "scipy.optimize",
+    "sklearn.linear_model",
+    "sklearn.model_selection",
+    "timm",
+    "torch._dynamo",
+    "torchvision",
+):
+    importlib.import_module(_name)
 
 # Property tests draw the same examples every time, and a slow machine fails none of them.
 settings.register_profile("fusionzoo", deadline=None, derandomize=True, database=None)
@@ -14,6 +32,15 @@ settings.load_profile("fusionzoo")
 #: The quickest run there is: one epoch of a small PENet and of the fusion.
 QUICK = {"epochs": 1, "fuse_epochs": 2, "views": 1, "batch_size": 8}
 SPEC = "ct=penet3d(depth=14, width=0.25), table=mlp -> concat -> linear"
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without checks of annotations, which compilers would trace along: the code as users have it.
+
+    Their wrappers break graphs, take most of the time, and read a symbol for the batch as a number.
+    """
+    monkeypatch.setattr(config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="session")

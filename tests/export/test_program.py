@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from jaxtyping import config
 
 from fusionzoo.errors import BadOption
 from fusionzoo.export.program import Exportable, trace
@@ -58,14 +57,6 @@ def test_any_number_of_cases_with_any_modality_absent(spec):
         given["blood"][0] = 0
         without = same(exportable, program, given)
         assert not torch.equal(without["bad"][0], whole["bad"][0])
-
-
-@pytest.fixture
-def unchecked():
-    """Without shape checks, which read a symbol for the batch as a number."""
-    config.update("jaxtyping_disable", True)
-    yield
-    config.update("jaxtyping_disable", False)
 
 
 def test_scans_are_written_out(unchecked):
