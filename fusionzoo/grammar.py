@@ -85,6 +85,10 @@ class Chain(_Canonical):
     def __str__(self) -> str:
         return "+".join(map(str, self.calls))
 
+    def with_kinds(self, first: str, rest: str) -> tuple[tuple[str, Call], ...]:
+        """Every call with its kind, which the first one's place tells."""
+        return tuple((rest if k else first, call) for k, call in enumerate(self.calls))
+
 
 @dataclass(frozen=True, eq=False)
 class Binding(_Canonical):
@@ -124,27 +128,21 @@ class Combo(_Canonical):
     @property
     def calls(self) -> tuple[tuple[str, Call], ...]:
         """Every component with its kind (encoder, neck, fusion, head), in the order of the text."""
-        found: list[tuple[str, Call]] = []
-
-        def note(kind: str, call: Call) -> Call:
-            found.append((kind, call))
-            return call
-
-        self.map(note)
-        return tuple(found)
+        encoders = [pair for b in self.bindings for pair in b.chain.with_kinds("encoder", "neck")]
+        fusions = self.fusion.with_kinds("fusion", "fusion") if self.fusion else ()
+        return (*encoders, *fusions, ("head", self.head))
 
     def map(self, change: Callable[[str, Call], Call]) -> Combo:
         """The same combo with other calls: `change` gets each one with its kind."""
+        changed = iter([change(kind, call) for kind, call in self.calls])
+        bindings = tuple(Binding(b.inputs, _refilled(b.chain, changed)) for b in self.bindings)
+        fusion = _refilled(self.fusion, changed) if self.fusion else None
+        return Combo(bindings, fusion, next(changed))
 
-        def chain(calls: Chain, first: str, rest: str) -> Chain:
-            kinds = [first, *[rest] * (len(calls.calls) - 1)]
-            return Chain(tuple(map(change, kinds, calls.calls)))
 
-        bindings = tuple(
-            Binding(b.inputs, chain(b.chain, "encoder", "neck")) for b in self.bindings
-        )
-        fusion = chain(self.fusion, "fusion", "fusion") if self.fusion else None
-        return Combo(bindings, fusion, change("head", self.head))
+def _refilled(chain: Chain, calls: Iterator[Call]) -> Chain:
+    """A chain of the same length, of the next calls."""
+    return Chain(tuple(next(calls) for _ in chain.calls))
 
 
 def spec_hash(combo: Combo | Chain) -> str:

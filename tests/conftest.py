@@ -1,5 +1,6 @@
 """Fixtures for tests of several parts: a small data set of one's own, and a finished run on it."""
 
+import gc
 import importlib
 from pathlib import Path
 
@@ -24,6 +25,8 @@ for _name in (
     "torchvision",
 ):
     importlib.import_module(_name)
+# It is kept to the end, and needn't be looked through by every collection of garbage.
+gc.freeze()
 
 # Property tests draw the same examples every time, and a slow machine fails none of them.
 settings.register_profile("fusionzoo", deadline=None, derandomize=True, database=None)

@@ -2,7 +2,7 @@
 
 import random
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -29,7 +29,7 @@ from fusionzoo.models.model import Feature, FusionModel, Trunk
 from fusionzoo.models.plan import Plan, Stage
 from fusionzoo.models.verify import verify_encoder, verify_fusion, verify_head, verify_part
 from fusionzoo.models.weights import find_weights, load_component
-from fusionzoo.spec import DataSpec, FeatureSpec, Modality, Need
+from fusionzoo.spec import DataSpec, FeatureSpec, Modality, Need, TaskSpec
 
 #: Names that modules of torch use themselves, and those of a fusion's output and of final logits.
 _RESERVED = frozenset({*dir(nn.ModuleDict()), "fused", "final"})
@@ -40,22 +40,22 @@ def suggest(combo: Combo, data: DataSpec) -> Combo:
 
     An option without a name gets it, so that the same meaning has one text.
     """
+    return combo.map(partial(_suggested, data))
 
-    def one(kind: str, call: Call) -> Call:
-        try:
-            known = registry.options(kind, call.name)
-        except FusionZooError:
-            return call  # assembly tells of it, as of what is given twice
-        first = next(iter(known), "")
-        said = tuple((key or first, value) for key, value in call.options)
-        taken = {key for key, _ in said}
-        if len(taken) < len(said):
-            return call
-        offered = data.suggestions.get(call.name, {})
-        open_ = [(k, cast(Value, v)) for k, v in offered.items() if k in known and k not in taken]
-        return Call(call.name, (*said, *open_), call.column)
 
-    return combo.map(one)
+def _suggested(data: DataSpec, kind: str, call: Call) -> Call:
+    try:
+        known = registry.options(kind, call.name)
+    except FusionZooError:
+        return call  # assembly tells of it, as of what is given twice
+    first = next(iter(known), "")
+    said = tuple((key or first, value) for key, value in call.options)
+    taken = {key for key, _ in said}
+    if len(taken) < len(said):
+        return call
+    offered = data.suggestions.get(call.name, {})
+    open_ = [(k, cast(Value, v)) for k, v in offered.items() if k in known and k not in taken]
+    return Call(call.name, (*said, *open_), call.column)
 
 
 def assemble(combo: Combo | str, data: DataSpec, *, seed: int = 0) -> FusionModel:
@@ -341,16 +341,7 @@ class _Assembly:
                 _check_staged(call, encoders)
             if built:
                 self._check_chain(call, cls, given)
-
-            def make(
-                options: dict[str, Any],
-                cls: type[AbstractFusion] = cls,
-                given: dict[str, FeatureSpec] = given,
-            ) -> AbstractFusion:
-                fusion = cls(given, **options)
-                fusion.attach(stages, self.data.tasks)
-                return fusion
-
+            make = partial(_make_fusion, cls, given, stages, self.data.tasks)
             fusion = self._construct("fusion", call, "fusion", make)
             _check_points(call, fusion, encoders)
             last = len(built) == len(classes) - 1
@@ -463,6 +454,18 @@ def _make_neck(
     cls: type[AbstractNeck], given: FeatureSpec, options: dict[str, Any]
 ) -> AbstractNeck:
     return cls(given, **options)
+
+
+def _make_fusion(
+    cls: type[AbstractFusion],
+    given: dict[str, FeatureSpec],
+    stages: Mapping[str, Sequence[FeatureSpec]],
+    tasks: Sequence[TaskSpec],
+    options: dict[str, Any],
+) -> AbstractFusion:
+    fusion = cls(given, **options)
+    fusion.attach(stages, tasks)
+    return fusion
 
 
 def _sequence(steps: list[Step]) -> nn.Sequential:

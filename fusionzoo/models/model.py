@@ -241,14 +241,10 @@ class FusionModel(nn.Module):
             _refuse_missing(type(self.chain[0]).__name__, context)
         if policy != "zero":
             return features
-
-        def mask(x: Tensor, present: Tensor) -> Tensor:
-            return x.masked_fill(~present.reshape(-1, *(1,) * (x.ndim - 1)), 0)
-
         return {
-            name: [mask(level, context.present[name]) for level in x]
+            name: [_masked(level, context.present[name]) for level in x]
             if isinstance(x, list)
-            else mask(x, context.present[name])
+            else _masked(x, context.present[name])
             for name, x in features.items()
         }
 
@@ -256,6 +252,11 @@ class FusionModel(nn.Module):
         """The whole way from a batch to logits; `known` holds streams that were encoded before."""
         context = self.context(batch)
         return self.fuse(self.encode(batch, context, known or {}), context)
+
+
+def _masked(x: Tensor, present: Tensor) -> Tensor:
+    """A feature, zero in cases without the modality."""
+    return x.masked_fill(~present.reshape(-1, *(1,) * (x.ndim - 1)), 0)
 
 
 def _refuse_missing(fusion: str, context: Context) -> None:
