@@ -14,6 +14,7 @@ import torch
 
 import fusionzoo
 from fusionzoo.api import open_run, plan_run, predict_cases
+from fusionzoo.cli import main
 from fusionzoo.errors import BadOption, DataError, LayoutMismatch, RunError
 from fusionzoo.evaluation.predictions import read_predictions
 from fusionzoo.records.lease import LeaseTaken, claim
@@ -83,41 +84,20 @@ def test_a_run_that_stopped_goes_on_to_the_same_numbers(small_data, finished_run
 
 def test_a_killed_process_goes_on_to_the_same_numbers(small_data, tmp_path):
     """kill -9 in the middle of training, then --resume, against an uninterrupted run."""
-    command = [
-        sys.executable,
-        "-c",
-        "from fusionzoo.cli import main; main()",
-        "run",
-        "--spec",
-        SPEC,
-    ]
-    command += [
-        "--dataset",
-        str(small_data),
-        "--device",
-        "cpu",
-        "--epochs",
-        "6",
-        "--batch-size",
-        "8",
-    ]
-    command += ["--set", "fuse_epochs=3", "--set", "views=1"]
+    told = ["run", "--spec", SPEC, "--dataset", str(small_data), "--device", "cpu"]
+    told += ["--epochs", "6", "--batch-size", "8", "--set", "fuse_epochs=3", "--set", "views=1"]
     killed = tmp_path / "killed"
-    process = subprocess.Popen([*command, "--out", str(killed)], stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fusionzoo", *told, "--out", str(killed)], stdout=subprocess.DEVNULL
+    )
     while not list(killed.glob("*/ct.ckpt")):
         assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not list(killed.glob("*/record.json"))
-    subprocess.run(
-        [*command, "--out", str(killed), "--resume"], check=True, stdout=subprocess.DEVNULL
-    )
-    subprocess.run(
-        [*command, "--out", str(tmp_path / "whole")], check=True, stdout=subprocess.DEVNULL
-    )
+    main([*told, "--out", str(killed), "--resume"])
+    main([*told, "--out", str(tmp_path / "whole")])
     first, second = (
         next(out.glob("*/predictions.parquet")) for out in (killed, tmp_path / "whole")
     )

@@ -3,10 +3,15 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
+from fusionzoo.bench.size import Size
 from fusionzoo.cli import main
+from fusionzoo.grammar import parse
+from fusionzoo.models.matrix import small_options
+from fusionzoo.systems import load_system
 from tests import small_manifest
 from tests.conftest import SPEC
 
@@ -121,7 +126,21 @@ def test_run_evaluate_and_predict(call, small_data, tmp_path):
     assert target.read_text().startswith("case,task")
 
 
-def test_a_system_brings_its_settings_and_flags_override_them(call, small_data, tmp_path):
+@pytest.fixture
+def small_systems(monkeypatch):
+    """Systems with the smallest form of their parts, and settings as they are."""
+    smallest = Size("smallest", "", small_options(), {})
+
+    def small(name):
+        found = load_system(name)
+        return replace(found, spec=str(smallest.apply(parse(found.spec))))
+
+    monkeypatch.setattr("fusionzoo.systems.load_system", small)
+
+
+def test_a_system_brings_its_settings_and_flags_override_them(
+    call, small_data, small_systems, tmp_path
+):
     quick = ["--epochs", 1, "--batch-size", 8, "--set", "fuse_epochs=1", "--set", "views=0"]
     quick += ["--device", "cpu", "--dataset", small_data, "--out", tmp_path]
     code, out, errors = call("run", "--system", "mmcaf-net:official", *quick)

@@ -14,10 +14,12 @@ import yaml
 
 from fusionzoo import cli, registry
 from fusionzoo.bench.grid import read_tables
-from fusionzoo.bench.size import read_size
+from fusionzoo.bench.size import Size, read_size
 from fusionzoo.cli import main
 from fusionzoo.conformance import find_subjects
 from fusionzoo.data.dataset_yaml import parse_roles
+from fusionzoo.grammar import parse
+from fusionzoo.models.matrix import small_options
 from fusionzoo.recipes import load_recipes
 from fusionzoo.scaffold import contents
 from tests.docs.blocks import ROOT, Block, all_blocks, blocks_of
@@ -41,16 +43,17 @@ def of(*languages: str) -> list[Block]:
 
 @pytest.fixture(scope="session")
 def quick_run(tmp_path_factory):
-    """`fusionzoo.run` with one epoch, once for each spec."""
+    """`fusionzoo.run` with one epoch and the smallest form of every part, once for each spec."""
     from fusionzoo.api import run
 
     records: dict[str, Any] = {}
+    smallest = Size("smallest", "", small_options(), {})
     out = tmp_path_factory.mktemp("pages")
 
     def quick(spec: str, **options: Any) -> Any:
         if spec not in records:
             options |= {"training": QUICK_RUN, "out": out, "device": "cpu"}
-            records[spec] = run(spec, **options)
+            records[spec] = run(smallest.apply(parse(spec)), **options)
         return records[spec]
 
     quick.store = out  # type: ignore[attr-defined]
