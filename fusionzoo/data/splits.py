@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from fusionzoo.data.dataset import AbstractDataset
 from fusionzoo.errors import BadOption, DataError
@@ -129,6 +128,8 @@ def _draw_folds(
     dataset: AbstractDataset, rows: np.ndarray, num_folds: int, seed: int
 ) -> np.ndarray:
     """A fold number for each of `rows`."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
     groups = dataset.groups[rows]
     num_groups = len(set(groups.tolist()))
     if num_groups < num_folds:

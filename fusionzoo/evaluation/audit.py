@@ -45,7 +45,7 @@ class Printed:
     value: float
     decimals: int
 
-    def fits(self, exact: float | ArrayLike) -> NDArray[np.bool_]:
+    def fits(self, exact: float | Array) -> NDArray[np.bool_]:
         """Which exact values could be printed so; a half may go up or down."""
         distance = np.abs(np.asarray(exact, float) - self.value)
         return np.asarray(distance <= 0.5 * 10.0**-self.decimals + _SLACK)
@@ -211,6 +211,8 @@ def fitting_matrices(
     fits = np.ones(tp.shape, bool)
     for name, figure in printed.items():
         fits &= figure.fits(exact[name])
+        if not fits.any():
+            return
     for hits, alarms in np.argwhere(fits):
         yield Matrix(int(hits), int(alarms), negatives - int(alarms), positives - int(hits))
 
