@@ -4,7 +4,7 @@ import copy
 import math
 import time
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -105,6 +105,20 @@ def total_loss(
             weight_here = weight * share.labels[name, task.name] if share else weight
             loss = loss + weight_here * one / len(tasks)
     return loss
+
+
+def separate_gradients(parameters: Iterable[nn.Parameter]) -> None:
+    """Give gradients that lie in the same memory memory of their own.
+
+    Autograd lets two parameters share one where they are added to each other as views, two biases
+    of maps of a single position say; what then scales gradients in place would scale it twice.
+    """
+    taken = set()
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.numel():
+            if parameter.grad.data_ptr() in taken:
+                parameter.grad = parameter.grad.clone()
+            taken.add(parameter.grad.data_ptr())
 
 
 def _targets(batch: Batch, present: Mapping[str, Tensor], name: str, task: TaskSpec) -> Tensor:
@@ -281,6 +295,7 @@ class StageTrainer:
             )
             optimizer.zero_grad()
             self.fabric.backward(loss)
+            separate_gradients(self.stage.parameters())
             if self.config.clip:
                 self.fabric.clip_gradients(
                     wrapped, optimizer, max_norm=self.config.clip, error_if_nonfinite=False

@@ -96,7 +96,7 @@ def share_of(
         labelled: Labelled cases of this process, by output and task.
     """
     own = sizes[fabric.global_rank]
-    counts = torch.tensor([float(n) for n in labelled.values()], device=fabric.device)
+    counts = torch.tensor([*labelled.values()], dtype=torch.float64, device=fabric.device)
     everywhere = counts * (own > 0)
     dist.all_reduce(everywhere)
     factors = counts * (own > 0) * fabric.world_size / everywhere.clamp(min=1)

@@ -8,7 +8,12 @@ from fusionzoo.interface import Batch
 from fusionzoo.models.model import ModelOutput
 from fusionzoo.spec import TaskSpec
 from fusionzoo.training.config import TrainConfig
-from fusionzoo.training.loop import _optimizer, learning_rate_share, total_loss
+from fusionzoo.training.loop import (
+    _optimizer,
+    learning_rate_share,
+    separate_gradients,
+    total_loss,
+)
 from tests import golden_rule
 
 TASK = TaskSpec("task", ("no", "yes"))
@@ -92,3 +97,20 @@ def test_a_modality_s_own_output_learns_only_where_it_is_present():
     total_loss(output, batch([1, 1]), present, [TASK], {"ct": 1.0}, "bce").backward()
     assert logits.grad[0] != 0
     assert logits.grad[1] == 0
+
+
+def test_gradients_in_one_memory_are_taken_apart():
+    """Two biases that are added to each other as views; scaled in place, each is scaled once."""
+    weights = [nn.Parameter(torch.ones(3)) for _ in range(3)]
+    biases = weights[:2]
+    scaled = torch.arange(3.0).view(1, 3) * weights[2]
+    (scaled + biases[0].view(1, 3) + biases[1].view(1, 3)).mul(
+        torch.tensor([1.0, 2, 4])
+    ).sum().backward()
+    assert biases[0].grad.data_ptr() == biases[1].grad.data_ptr()
+    kept = weights[2].grad
+    separate_gradients([*weights, nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(0))])
+    for bias in biases:
+        bias.grad.mul_(0.5)
+    assert [bias.grad.tolist() for bias in biases] == [[0.5, 1, 2]] * 2
+    assert weights[2].grad is kept
