@@ -19,7 +19,8 @@ PLUGINS := $(patsubst %/pyproject.toml,./%,$(wildcard plugins/*/pyproject.toml))
 export PIP_NO_INPUT := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # One thread per test worker: more of them would only wait for each other.
-TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+# Many tests start processes, and what one has compiled the others needn't, whatever is set outside.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test test-gpu check format docs boards clean

@@ -279,18 +279,33 @@ def test_large_data_can_be_checked_by_their_headers(small_yaml):
     assert not check_data(small_yaml).ok
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
+COLUMNS = ["case_id", "patient", "age", "weight", "sex", "stage", "relapse", "split"]
+any_cells = given(
     st.dictionaries(
-        st.sampled_from(
-            ["case_id", "patient", "age", "weight", "sex", "stage", "relapse", "split"]
-        ),
+        st.sampled_from(COLUMNS),
         st.dictionaries(st.integers(2, 29), st.text(max_size=5), max_size=28),
         max_size=4,
     ),
     st.sets(st.sampled_from(["case_id", "patient", "age", "relapse", "split", "ct_path"])),
 )
+one_folder = [HealthCheck.function_scoped_fixture]
+
+
+@settings(max_examples=15, suppress_health_check=one_folder)
+@any_cells
 def test_whatever_the_cells_hold_there_is_a_report(small_yaml, cells, dropped):
+    report_on(small_yaml, cells, dropped)
+
+
+@pytest.mark.slow
+@settings(max_examples=300, suppress_health_check=one_folder)
+@any_cells
+def test_whatever_many_cells_hold_there_is_a_report(small_yaml, cells, dropped):
+    report_on(small_yaml, cells, dropped)
+
+
+def report_on(small_yaml, cells, dropped):
+    """Check a copy with changed cells, and without some columns."""
     rows = read(small_yaml)
     for column, changed in cells.items():
         for line, cell in changed.items():

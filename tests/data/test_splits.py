@@ -22,7 +22,7 @@ def assert_sound(dataset, split):
     assert sum(map(len, patients)) == len(set(dataset.groups))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=15)
 @given(
     sizes=st.lists(st.integers(2, 5), min_size=30, max_size=60),
     num_folds=st.integers(2, 6),

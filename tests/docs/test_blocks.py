@@ -34,7 +34,7 @@ QUICK = {"list", "plugins", "recipe list", "recipe show", "show", "audit"}
 #: Programs that pages may call beside ours.
 PROGRAMS = {"git", "make", "pip", "pytest", "python", "cd", "torchrun", "sbatch", "ray"}
 
-QUICK_RUN = {"epochs": 1, "fuse_epochs": 1, "views": 1, "batch_size": 64, "baselines": "none"}
+QUICK_RUN = {"recipe": "untrained", "baselines": "none"}
 
 
 def of(*languages: str) -> list[Block]:
@@ -43,7 +43,7 @@ def of(*languages: str) -> list[Block]:
 
 @pytest.fixture(scope="session")
 def quick_run(tmp_path_factory):
-    """`fusionzoo.run` with one epoch and the smallest form of every part, once for each spec."""
+    """`fusionzoo.run` of the smallest form of every part, untrained, once for each spec."""
     from fusionzoo.api import run
 
     records: dict[str, Any] = {}

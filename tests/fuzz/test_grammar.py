@@ -51,7 +51,7 @@ def check(text: str, read) -> None:
 
 
 @given(TEXTS, READERS)
-@settings(max_examples=1500)
+@settings(max_examples=400)
 def test_any_text(text, read):
     check(text, read)
 
