@@ -37,7 +37,7 @@ def make_job(store, **changes):
     return Job(**{**told, **changes})
 
 
-def ended(process, seconds=60):
+def ended(process, seconds=300):
     deadline = time.monotonic() + seconds
     while process.poll() is None:
         assert time.monotonic() < deadline

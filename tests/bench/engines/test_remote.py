@@ -8,7 +8,7 @@ from tests.bench.test_process import make_job
 
 def test_the_outcome_comes_back_as_text(tmp_path):
     """The command itself, which refuses the job's data set."""
-    found = outcome_of(attempt_here(make_job(tmp_path).dumps(), 100.0, None))
+    found = outcome_of(attempt_here(make_job(tmp_path).dumps(), 600.0, None))
     assert (found.ending, found.again) == ("refused", False)
     assert found.reason.startswith("No dataset is called 'no_such_dataset'.")
     assert "UnknownComponent" in found.log_tail
