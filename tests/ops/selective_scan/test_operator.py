@@ -133,6 +133,7 @@ def test_is_an_operator_of_pytorch(backend):
 
 
 COMPILED = """
+import sys
 import torch
 from fusionzoo.ops.selective_scan import selective_scan
 from tests.ops.selective_scan.cases import random_scan
@@ -142,7 +143,7 @@ def layer(*x):
 
 inputs = [x.requires_grad_() for x in random_scan(2, 6, 2, 3, 20)[:-1]]
 results = []
-for function in (layer, torch.compile(layer, backend="aot_eager", fullgraph=True)):
+for function in (layer, torch.compile(layer, backend=sys.argv[1], fullgraph=True)):
     y = function(*inputs)
     results.append((y, *torch.autograd.grad(y.sum(), inputs)))
 for a, b in zip(*results, strict=True):
@@ -150,10 +151,11 @@ for a, b in zip(*results, strict=True):
 """
 
 
-def test_compiles_in_one_graph():
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_compiles_in_one_graph(backend):
     """In a process of its own, since types checked at run time can't be compiled."""
     done = subprocess.run(
-        [sys.executable, "-c", COMPILED], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", COMPILED, backend], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
 
