@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Literal
 
 from fusionzoo.leaderboard.options import BoardOptions
@@ -275,7 +274,7 @@ class Table:
         """Rows that have a rank."""
         return [row for row in self.rows if row.tier]
 
-    @cached_property
+    @property
     def judged(self) -> list[Column]:
         """Columns with printed numbers."""
         return [

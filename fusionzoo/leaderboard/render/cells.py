@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from html import escape
 
 from fusionzoo.leaderboard.plots.svg import Axis, at
@@ -13,15 +14,31 @@ from fusionzoo.leaderboard.table import Column, Figure, Row, Table, Verdict, ver
 _SIGNS: dict[Verdict, str] = {"reproduced": "✓", "differs": "≠", "not testable here": "○"}
 
 
-def row_html(table: Table, row: Row, index: int, scale: Axis | None) -> str:
-    """One `tr`; its cells are in the order of `heads`."""
+def rows_html(table: Table, scale: Axis | None) -> list[str]:
+    """A `tr` for every row; their cells are in the order of the heads."""
+    columns = [column for group in table.groups().values() for column in group]
+    judged = bool(table.judged)
+    return [
+        _row(row, index, columns, table.ranked_by, scale, judged=judged)
+        for index, row in enumerate(table.rows)
+    ]
+
+
+def _row(
+    row: Row,
+    index: int,
+    columns: Sequence[Column],
+    ranked_by: str,
+    scale: Axis | None,
+    *,
+    judged: bool,
+) -> str:
     cells = [_rank(row), _model(row)]
-    for columns in table.groups().values():
-        for column in columns:
-            cells.append(_figure(row, column, column.key == table.ranked_by))
-            if column.key == table.ranked_by:
-                cells += [_forest(row, column, scale), _gap(row)]
-                cells += [_verdict(row)] if table.judged else []
+    for column in columns:
+        cells.append(_figure(row, column, column.key == ranked_by))
+        if column.key == ranked_by:
+            cells += [_forest(row, column, scale), _gap(row)]
+            cells += [_verdict(row)] if judged else []
     state = "" if row.state == "complete" else f" {row.state}"
     return f'<tr class="tier{min(row.tier, 4)}{state}" data-row="{index}">{"".join(cells)}</tr>'
 
@@ -121,4 +138,4 @@ def _slug(verdict: Verdict) -> str:
     return verdict.split()[0]
 
 
-__all__ = ["row_html"]
+__all__ = ["rows_html"]

@@ -13,7 +13,7 @@ from fusionzoo.leaderboard.plots.curves import draw_curve
 from fusionzoo.leaderboard.plots.pareto import draw_pareto
 from fusionzoo.leaderboard.plots.svg import Axis, at, padded, short
 from fusionzoo.leaderboard.render import text
-from fusionzoo.leaderboard.render.cells import row_html
+from fusionzoo.leaderboard.render.cells import rows_html
 from fusionzoo.leaderboard.table import GROUPS, Column, Panel, Table
 
 #: So many rows are in the page at once; the rest is put in when it is scrolled to.
@@ -102,7 +102,7 @@ def _tools(table: Table, number: int) -> str:
 def _table(table: Table) -> str:
     scale = _scale(table)
     heads = "".join(_heads(table, scale))
-    rows = [row_html(table, row, index, scale) for index, row in enumerate(table.rows)]
+    rows = rows_html(table, scale)
     hidden = " ".join(f"hide-{group}" for group in table.groups() if group not in _SHOWN)
     more = f"<template>{''.join(rows[_ROWS:])}</template>" if len(rows) > _ROWS else ""
     lines = "\n".join(rows[:_ROWS])
