@@ -55,6 +55,7 @@ from fusionzoo.spec import DataSpec
 from fusionzoo.storage import remove_leftovers, write_atomic
 from fusionzoo.training.branches import BranchStore
 from fusionzoo.training.config import TrainConfig
+from fusionzoo.training.memory import kept_memory
 from fusionzoo.training.observer import Observer
 from fusionzoo.training.processes import launched
 from fusionzoo.training.stages import Trained, Trainer
@@ -363,7 +364,8 @@ def _carry_out(
         observer=observer,
         branches=BranchStore(Path(branches), _branch_facts(planned)) if branches else None,
     )
-    trained = trainer.train()
+    with kept_memory(fabric.device.type):
+        trained = trainer.train()
     seconds = time.perf_counter() - clock + trained.reused_seconds
     record = None
     if lease is not None:
