@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.grad import conv3d_input
 
-from fusionzoo.ops.recording import is_recorded
+from fusionzoo.ops.recording import is_plain_cpu
 
 #: Output channels up to which both gradients come from the output's neighbours.
 FEW_OUTPUTS = 4
@@ -58,7 +58,7 @@ def dense_conv3d(
 
 def _pays(x: Tensor, weight: Tensor) -> bool:
     """Whether gradients by products are quicker, where they may be used at all."""
-    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or is_recorded():
+    if not is_plain_cpu(x):
         return False
     channels, positions = x.shape[1], x.numel() // x.shape[1]
     return len(weight) <= FEW_OUTPUTS or channels >= max(MANY_CHANNELS, positions)

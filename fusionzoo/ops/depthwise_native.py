@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from fusionzoo.ops.native import NotBuiltError, library
+from fusionzoo.ops.native import NotBuiltError, address, library, num_threads
 from fusionzoo.ops.recording import is_recorded
 
 SOURCE = Path(__file__).with_name("depthwise.c")
@@ -57,7 +57,7 @@ def convolve(x: Tensor, weight: Tensor, mirrored: bool) -> Tensor:
     x, weight = x.contiguous(memory_format=_CHANNELS_LAST), weight.contiguous()
     y = torch.empty_like(x, memory_format=_CHANNELS_LAST)
     status = _library(x.dtype).depthwise_forward(
-        _address(x), _address(weight), int(mirrored), *_sizes(x, weight.shape[-1]), _address(y)
+        address(x), address(weight), int(mirrored), *_sizes(x, weight.shape[-1]), address(y)
     )
     _check(status, x)
     return y
@@ -73,7 +73,7 @@ def weight_gradient(x: Tensor, grad: Tensor, kernel_size: int) -> Tensor:
     x, grad = (map_.contiguous(memory_format=_CHANNELS_LAST) for map_ in (x, grad))
     found = x.new_empty(_weight_shape(x, kernel_size))
     status = _library(x.dtype).depthwise_weight_gradient(
-        _address(x), _address(grad), *_sizes(x, kernel_size), _address(found)
+        address(x), address(grad), *_sizes(x, kernel_size), address(found)
     )
     _check(status, x)
     return found
@@ -134,16 +134,12 @@ def _(x: Any, grad: Any, kernel_size: int, *rest: Any, **result: Any) -> int:
 
 def _sizes(x: Tensor, kernel_size: int) -> list[object]:
     """The sizes, the kernel's and the threads, as both functions take them."""
-    threads = max(1, min(torch.get_num_threads(), x.numel() * kernel_size**3 // WORTH_A_THREAD))
+    threads = num_threads(x.numel() * kernel_size**3, WORTH_A_THREAD)
     return [*map(ctypes.c_int64, x.shape), kernel_size, threads]
 
 
 def _weight_shape(x: Tensor, kernel_size: int) -> tuple[int, ...]:
     return x.shape[1], 1, *(kernel_size,) * 3
-
-
-def _address(x: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(x.data_ptr())
 
 
 def _check(status: int, x: Tensor) -> None:

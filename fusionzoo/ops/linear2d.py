@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusionzoo.ops.recording import is_recorded
+from fusionzoo.ops.recording import is_plain_cpu
 
 #: Positions of all maps of a batch from which convolutions pay.
 MANY_POSITIONS = 512
@@ -45,7 +45,7 @@ def linear2d(
 
 def _pays(x: Tensor, weight: Tensor) -> bool:
     """Whether convolutions are quicker, where they may be used at all."""
-    if x.device.type != "cpu" or torch.is_autocast_enabled("cpu") or is_recorded():
+    if not is_plain_cpu(x):
         return False
     positions = x.numel() // max(x.shape[1], 1)
     usable = x.dtype == weight.dtype == torch.float32 and torch.get_num_threads() > 1

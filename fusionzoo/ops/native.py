@@ -12,6 +12,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import torch
+from torch import Tensor
+
 from fusionzoo.ops import cache
 
 #: No -ffast-math: infinities and what is not a number must come out as PyTorch gives them.
@@ -46,6 +49,21 @@ def library(source: Path, *defines: str) -> ctypes.CDLL:
         raise NotBuiltError(f"the kernel {str(path)!r} can't be loaded ({error})") from error
 
 
+def address(x: Tensor | None) -> ctypes.c_void_p:
+    """Where a tensor's numbers begin, as a kernel takes it; null for None."""
+    return ctypes.c_void_p(None if x is None else x.data_ptr())
+
+
+def num_threads(work: int, worth_a_thread: int) -> int:
+    """How many of PyTorch's threads a kernel should use; a small task is quicker with one.
+
+    Args:
+        work: How much there is to do.
+        worth_a_thread: How much of it a further thread is worth.
+    """
+    return max(1, min(torch.get_num_threads(), work // worth_a_thread))
+
+
 def _texts(source: Path) -> list[str]:
     """The C file's text, and that of the headers beside it."""
     return [path.read_text() for path in (source, *sorted(source.parent.glob("*.h")))]
@@ -78,4 +96,4 @@ def _build(compiler: str, source: Path, defines: tuple[str, ...], path: Path) ->
     raise NotBuiltError(f"{compiler} can't compile the kernel ({said})")
 
 
-__all__ = ["NotBuiltError", "library"]
+__all__ = ["NotBuiltError", "address", "library", "num_threads"]

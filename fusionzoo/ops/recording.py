@@ -1,6 +1,10 @@
-"""Whether a graph of the model is being recorded, for a compiler, an export or another runtime."""
+"""Whether a graph of the model is being recorded, for a compiler, an export or another runtime.
+
+And so whether a computation may be done in a way of this package's own.
+"""
 
 import torch
+from torch import Tensor
 
 
 def is_recorded() -> bool:
@@ -12,4 +16,9 @@ def is_recorded() -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined]
 
 
-__all__ = ["is_recorded"]
+def is_plain_cpu(x: Tensor) -> bool:
+    """Whether a tensor is computed with on a CPU, in its own precision, and nothing is recorded."""
+    return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu") and not is_recorded()
+
+
+__all__ = ["is_plain_cpu", "is_recorded"]

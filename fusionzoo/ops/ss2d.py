@@ -15,9 +15,8 @@ from torch.nn import functional as F
 
 from fusionzoo.ops.linear2d import Linear2d, linear2d
 from fusionzoo.ops.selective_scan import selective_scan
-from fusionzoo.ops.selective_scan.maps import scan_maps, scans
+from fusionzoo.ops.selective_scan.maps import NUM_DIRECTIONS, scan_maps, scans
 
-NUM_DIRECTIONS = 4
 #: Bounds of the first step sizes, and the least of them.
 STEP_BOUNDS, LEAST_STEP = (1e-3, 1e-1), 1e-4
 

@@ -6,7 +6,7 @@ import torch
 from fusionzoo.ops.dense_conv import DenseConv3d
 from fusionzoo.ops.depthwise import DepthwiseConv3d
 from fusionzoo.ops.halving_conv import HalvingConv2d
-from fusionzoo.ops.recording import is_recorded
+from fusionzoo.ops.recording import is_plain_cpu, is_recorded
 
 
 class Says(torch.nn.Module):
@@ -19,6 +19,16 @@ def test_it_is_told_while_a_program_is_exported():
     assert not is_recorded()
     assert torch.equal(torch.export.export(Says(), (x,)).module()(x), x + 1)
     assert torch.equal(Says()(x), x)
+
+
+def test_ways_of_its_own_are_for_a_cpu_in_its_own_precision(monkeypatch):
+    x = torch.zeros(2)
+    assert is_plain_cpu(x)
+    assert not is_plain_cpu(x.to("meta"))
+    with torch.autocast("cpu"):
+        assert not is_plain_cpu(x)
+    monkeypatch.setattr("fusionzoo.ops.recording.is_recorded", lambda: True)
+    assert not is_plain_cpu(x)
 
 
 @pytest.mark.parametrize(

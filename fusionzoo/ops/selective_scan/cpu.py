@@ -12,12 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fusionzoo.ops.native import NotBuiltError, library
+from fusionzoo.ops.native import NotBuiltError, address, library, num_threads
 from fusionzoo.ops.selective_scan.arguments import Gradients, Scan
 
 READS_HALF = False
 SOURCE = Path(__file__).with_name("scan.c")
-#: Steps between kept states, and the most states that the kernel has room for; as in `scan.c`.
+#: Steps between kept states, as in `vectors.h`, and the most states that `scan.c` has room for.
 CHUNK = 64
 MAX_STATES = 64
 #: Tasks of the backward pass, with sums of their own; the same however many threads there are.
@@ -47,7 +47,7 @@ def forward(scan: Scan) -> tuple[Tensor, Tensor]:
     """The result, and the states at the chunks' starts."""
     kernel = _library(scan.u.dtype)
     y, kept = torch.empty_like(scan.u), scan.u.new_empty(kept_shape(scan))
-    _checked(kernel.scan_forward(*_arguments(scan), _address(y), _address(kept)), scan)
+    _checked(kernel.scan_forward(*_arguments(scan), address(y), address(kept)), scan)
     return y, kept
 
 
@@ -60,7 +60,7 @@ def backward(scan: Scan, kept: Tensor, dy: Tensor) -> Gradients:
     du, ddelta = torch.empty_like(scan.u), torch.empty_like(scan.u)
     dA, dD, dbias = new(batch, channels, states), new(batch, channels), new(batch, channels)
     dB, dC = (new(batch, groups, slices, states, length) for _ in range(2))
-    outputs = [_address(x) for x in (dy, kept, du, ddelta, dA, dB, dC, dD, dbias)]
+    outputs = [address(x) for x in (dy, kept, du, ddelta, dA, dB, dC, dD, dbias)]
     status = kernel.scan_backward(*_arguments(scan), ctypes.c_int64(slices), *outputs)
     _checked(status, scan)
     return Gradients(du, ddelta, dA.sum(0), dB.sum(2), dC.sum(2), dD.sum(0), dbias.sum(0))
@@ -73,15 +73,10 @@ def _checked(status: int, scan: Scan) -> None:
 
 def _arguments(scan: Scan) -> list[object]:
     """The arguments that both kernels begin with."""
-    worth = scan.u.numel() * scan.A.shape[1] // WORTH_A_THREAD
-    threads = max(1, min(torch.get_num_threads(), worth))
-    tensors = [_address(x) for x in scan.tensors]
+    threads = num_threads(scan.u.numel() * scan.A.shape[1], WORTH_A_THREAD)
+    tensors = [address(x) for x in scan.tensors]
     sizes = [ctypes.c_int64(n) for n in scan.sizes]
     return [*tensors, int(scan.delta_softplus), *sizes, threads]
-
-
-def _address(x: Tensor | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if x is None else x.data_ptr())
 
 
 @functools.cache

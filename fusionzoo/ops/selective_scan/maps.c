@@ -17,7 +17,6 @@
 #include "vectors.h"
 
 #define DIRECTIONS 4
-#define CHUNK 64
 /* Steps between a position and the one that is asked for: columns are no stream that hardware sees. */
 #define AHEAD 16
 /* Bytes of results that no cache of a core holds until they are read. */

@@ -17,20 +17,15 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.utils.flop_counter import register_flop_formula
 
-from fusionzoo.ops.native import NotBuiltError, library
-from fusionzoo.ops.recording import is_recorded
+from fusionzoo.ops.native import NotBuiltError, address, library, num_threads
+from fusionzoo.ops.recording import is_plain_cpu
 from fusionzoo.ops.selective_scan import backends, reference
+from fusionzoo.ops.selective_scan.cpu import CHUNK, TASKS, WORTH_A_THREAD
 from fusionzoo.ops.selective_scan.operator import num_operations
 
 SOURCE = Path(__file__).with_name("maps.c")
 DTYPES = (torch.float32, torch.float64)
 NUM_DIRECTIONS = 4
-#: Steps between kept states, as in `maps.c`.
-CHUNK = 64
-#: Tasks of the backward pass, with sums of their own; the same however many threads there are.
-TASKS = 64
-#: Below this many states over time, a second thread costs more than it helps.
-WORTH_A_THREAD = 2**15
 
 _CPU = torch.device("cpu")
 _log = logging.getLogger(__name__)
@@ -43,11 +38,9 @@ def scans(x: Float[Tensor, "batch channels height width"], backend: str = "auto"
     """
     return (
         backend in ("auto", "cpu")
-        and x.device.type == "cpu"
+        and is_plain_cpu(x)
         and x.dtype in DTYPES
         and x.numel() > 0
-        and not is_recorded()
-        and not torch.is_autocast_enabled("cpu")
         and backends.selected_backend(x.device, backend) == "cpu"
         and why_not() is None
     )
@@ -105,7 +98,7 @@ def _forward(
     x = x.contiguous(memory_format=torch.channels_last)
     y, kept = torch.empty_like(x), x.new_empty(_kept_shape(x))
     tensors = (x, delta, A, B, C, D, delta_bias)
-    _call(_library(x.dtype).maps_forward, tensors, _address(y), _address(kept))
+    _call(_library(x.dtype).maps_forward, tensors, address(y), address(kept))
     return y, kept
 
 
@@ -138,7 +131,7 @@ def _backward(
     dx, ddelta = torch.empty_like(x), torch.empty_like(delta)
     dA, dD, dbias = (x.new_empty(batch, NUM_DIRECTIONS, channels) for _ in range(3))
     dB, dC = (x.new_empty(batch, slices, *size) for _ in range(2))
-    outputs = map(_address, (dy, kept, dx, ddelta, dA, dB, dC, dD, dbias))
+    outputs = map(address, (dy, kept, dx, ddelta, dA, dB, dC, dD, dbias))
     tensors = (x, delta, A, B, C, D, delta_bias)
     _call(_library(x.dtype).maps_backward, tensors, ctypes.c_int64(slices), *outputs)
     dB, dC = (y.sum(1).mT.contiguous() for y in (dB, dC))
@@ -258,15 +251,11 @@ def _kept_shape(x: Tensor) -> tuple[int, ...]:
 def _call(kernel: Any, tensors: tuple[Tensor, ...], *rest: Any) -> None:
     """Call one of the two kernels: the arguments that both begin with, then the others."""
     batch, channels, height, width = tensors[0].shape
-    columns = torch.arange(height * width, dtype=torch.int32).view(height, width).T.contiguous()
-    worth = NUM_DIRECTIONS * tensors[0].numel() // WORTH_A_THREAD
-    threads = max(1, min(torch.get_num_threads(), worth))
+    rows = torch.arange(height * width, dtype=torch.int32, device=tensors[0].device)
+    columns = rows.view(height, width).T.contiguous()
+    threads = num_threads(NUM_DIRECTIONS * tensors[0].numel(), WORTH_A_THREAD)
     sizes = [ctypes.c_int64(n) for n in (batch, height * width, channels)]
-    kernel(*map(_address, (*tensors, columns)), *sizes, threads, *rest)
-
-
-def _address(x: Tensor) -> ctypes.c_void_p:
-    return ctypes.c_void_p(x.data_ptr())
+    kernel(*map(address, (*tensors, columns)), *sizes, threads, *rest)
 
 
 @functools.cache

@@ -14,7 +14,6 @@
  */
 #include "vectors.h"
 
-#define CHUNK 64
 #define AHEAD 64
 #define LARGE (8 << 20)
 #define MAX_STATES 64

@@ -22,6 +22,8 @@ typedef int32_t whole;
 #define LANES (BYTES / 4)
 #endif
 
+/* Steps between the states that a forward pass keeps. */
+#define CHUNK 64
 #define INLINE static inline __attribute__((always_inline))
 
 typedef real vec __attribute__((vector_size(BYTES)));

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fusionzoo.ops import cache, native, ss2d
+from fusionzoo.ops import cache, native, recording, ss2d
 from fusionzoo.ops.selective_scan import backends, cpu, maps
 from fusionzoo.ops.selective_scan.maps import by_sequences, scan_maps, scans
 from fusionzoo.ops.ss2d import SS2D, cross_merge, cross_scan
@@ -186,7 +186,7 @@ def test_what_it_is_not_made_for_is_left_to_the_sequences(monkeypatch):
     assert not scans(x[:0])
     with torch.autocast("cpu"):
         assert not scans(x)
-    monkeypatch.setattr(maps, "is_recorded", lambda: True)
+    monkeypatch.setattr(recording, "is_recorded", lambda: True)
     assert not scans(x)
     monkeypatch.undo()
     monkeypatch.setattr(ss2d, "scan_maps", None)
